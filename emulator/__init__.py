@@ -1,0 +1,1 @@
+"""A local emulator of Yandex Cloud's Foundation Models gRPC API."""

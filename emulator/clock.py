@@ -1,0 +1,54 @@
+"""The two times.
+
+`Clock` is what clients are told and what scripts wait for: timestamps, timelines, pacing, delays, retention. It can
+start at any instant and run at any speed. `Monotonic` is the machine's own steady time, for what happens to the process
+rather than to the story it tells: drain, limits on patterns and templates, log durations. Nothing else in the package
+reads a clock or sleeps.
+
+Instants of `Clock` are whole nanoseconds since the Unix epoch; those of `Monotonic` are seconds from an arbitrary start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+SECOND = 1_000_000_000  # nanoseconds
+
+
+class Monotonic:
+    """The machine's steady time, in seconds."""
+
+    @staticmethod
+    def now() -> float:
+        return time.monotonic()
+
+    @staticmethod
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class Clock:
+    """The emulator's time: starts at `start` (nanoseconds since the epoch; the real time if None), runs `speed` times as fast.
+
+    `speed` 60 makes a scripted minute take a second. Raises ValueError for a speed that is not positive.
+    """
+
+    def __init__(self, start: int | None = None, speed: float = 1.0) -> None:
+        if not speed > 0:
+            raise ValueError("speed must be more than 0")
+        self.speed = speed
+        self._began = time.monotonic_ns()
+        self._start = time.time_ns() if start is None else start
+
+    def now(self) -> int:
+        """The present instant, in nanoseconds since the epoch."""
+        return self._start + int((time.monotonic_ns() - self._began) * self.speed)
+
+    async def until(self, instant: int) -> None:
+        """Return once `instant` has come; at once if it has passed.
+
+        The wait is computed from the instant itself, so a schedule of instants does not drift however late each wake-up is.
+        """
+        while (left := instant - self.now()) > 0:
+            await asyncio.sleep(min(left / SECOND / self.speed, 3600.0))
