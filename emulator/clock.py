@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from .errors import Code, Status
+
 SECOND = 1_000_000_000  # nanoseconds
 
 
@@ -40,6 +42,7 @@ class Clock:
         self.speed = speed
         self._began = time.monotonic_ns()
         self._start = time.time_ns() if start is None else start
+        self._forever: set[asyncio.Future[None]] = set()
 
     def now(self) -> int:
         """The present instant, in nanoseconds since the epoch."""
@@ -52,3 +55,19 @@ class Clock:
         """
         while (left := instant - self.now()) > 0:
             await asyncio.sleep(min(left / SECOND / self.speed, 3600.0))
+
+    async def forever(self) -> None:
+        """Wait for what never comes; `close` ends it by raising UNAVAILABLE."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._forever.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._forever.discard(waiting)
+        raise Status(Code.UNAVAILABLE, "the emulator is shutting down")
+
+    def close(self) -> None:
+        """Let go of everyone who waits for ever."""
+        for waiting in tuple(self._forever):
+            if not waiting.done():
+                waiting.set_result(None)

@@ -1,0 +1,59 @@
+"""`Call`: the one thing that travels from a transport through the gates to a service and back.
+
+Transports make it, gates fill it in, services read it. It knows nothing of any transport: a call is bytes in, bytes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .journal import Entry
+    from .sessions import Session
+
+Pairs = list[tuple[str, "str | bytes"]]
+
+
+@dataclass(slots=True)
+class Call:
+    """One RPC.
+
+    `method` is its path, `/package.Service/Method`; `request` the serialized message (empty for a client-streaming
+    method, whose messages come from `requests`); `metadata` the request's pairs, keys in lower case; `peer` as gRPC
+    writes it (`ipv4:127.0.0.1:40000`); `deadline` in seconds of `Monotonic`, None without one.
+
+    A client that leaves cancels the task that answers; there is no flag to poll.
+    """
+
+    method: str
+    request: bytes
+    metadata: Sequence[tuple[str, str | bytes]]
+    peer: str
+    deadline: float | None = None
+    requests: AsyncIterator[bytes] | None = None
+
+    # what the gates and the service fill in
+    headers: Pairs = field(default_factory=list)
+    trailers: Pairs = field(default_factory=list)
+    request_id: str = ""
+    message: Any = None
+    session: Session = field(default=None, repr=False)  # type: ignore[assignment]
+    entry: Entry = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def header(self, key: str) -> str | None:
+        """The first value of a request's metadata key, or None."""
+        for name, value in self.metadata:
+            if name == key:
+                return value if isinstance(value, str) else value.decode("latin-1")
+        return None
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The request's text metadata, the first value of each key."""
+        found: dict[str, str] = {}
+        for name, value in self.metadata:
+            if isinstance(value, str):
+                found.setdefault(name, value)
+        return found

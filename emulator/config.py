@@ -1,0 +1,102 @@
+"""Options, declared once: the command line, the environment and the Python API all read `Config`.
+
+Each field carries its help and its environment variable is `FM_EMULATOR_` and its name in capitals. `from_values` is the
+one place that checks values, whoever gives them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import UsageError
+
+ENVIRONMENT_PREFIX = "FM_EMULATOR_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
+
+
+def option(default: Any, help_: str, *, kind: type = str, metavar: str | None = None, **more: Any) -> Any:
+    """A field of `Config`: its default, what it is for, and how the command line takes it."""
+    return field(default=default, metadata={"help": help_, "kind": kind, "metavar": metavar, **more})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can be set about an emulator."""
+
+    fixtures: tuple[Any, ...] = option(
+        (), "A fixture file, or a folder whose *.yaml and *.yml files are read in name order.", metavar="PATH", many=True
+    )
+    host: str = option("localhost", "Address to listen on; localhost is both 127.0.0.1 and ::1.", metavar="HOST")
+    port: int = option(50051, "Port for gRPC; 0 takes a free one.", kind=int, metavar="N")
+    http_port: int | None = option(None, "Port for HTTP (not served by this version).", kind=int, metavar="N")
+    advertise: str | None = option(
+        None, "HOST:PORT that endpoint discovery tells clients, where it can't be worked out.", metavar="H:P"
+    )
+    seed: int = option(0, "Root of every random choice; the same seed gives the same replies.", kind=int, metavar="N")
+    speed: float = option(1.0, "How fast scripted time runs: 60 makes a minute take a second.", kind=float, metavar="X")
+    now: int | None = option(None, "When the emulator's clock starts, e.g. 2026-01-31T12:00:00Z.", metavar="TIME")
+    strict: bool = option(False, "Fail a call that no rule matches with FAILED_PRECONDITION.", kind=bool)
+    lenient: bool = option(False, "Accept requests that the real service would refuse.", kind=bool)
+    ready_file: str | None = option(None, "Write addresses and pid to FILE, as JSON, once serving.", metavar="FILE")
+    log_level: str = option("info", "What to log.", metavar="L", choices=LOG_LEVELS)
+    log_format: str = option("text", "How to log.", metavar="F", choices=LOG_FORMATS)
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether nobody but this machine can reach the listeners."""
+        return self.host in LOOPBACK_NAMES or self.host.startswith("127.")
+
+
+def from_values(values: Mapping[str, Any]) -> Config:
+    """A checked `Config`. Raises UsageError, naming the option and the remedy."""
+    known = {f.name: f for f in dataclasses.fields(Config)}
+    for name in values:
+        if name not in known:
+            raise UsageError(f"no such option: {name}; there are {', '.join(known)}")
+    checked = {name: _checked(name, value) for name, value in values.items()}
+    return Config(**checked)
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "fixtures":
+        many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+        return tuple(value) if many else () if value is None else (value,)
+    if name in ("port", "http_port") and value is not None and not 0 <= value <= 65535:
+        raise UsageError(f"{name}: {value} is not a port; give a number from 0 to 65535")
+    if name == "speed" and not 0 < value <= 1_000_000:
+        raise UsageError(f"speed: {value} must be more than 0 and at most 1000000")
+    if name == "now":
+        return None if value is None else instant(value)
+    if name == "advertise" and value is not None:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+            raise UsageError(f"advertise: {value!r} is not HOST:PORT, e.g. emulator:50051")
+    if name == "log_level" and value not in LOG_LEVELS:
+        raise UsageError(f"log_level: {value!r} is none of {', '.join(LOG_LEVELS)}")
+    if name == "log_format" and value not in LOG_FORMATS:
+        raise UsageError(f"log_format: {value!r} is none of {', '.join(LOG_FORMATS)}")
+    return value
+
+
+def instant(value: int | str | datetime.datetime) -> int:
+    """Nanoseconds since the epoch for an ISO 8601 time (UTC unless it says otherwise), a datetime, or such a number itself."""
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str):
+        try:
+            value = datetime.datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value)
+        except ValueError:
+            raise UsageError(f"now: {value!r} is not a time; write it like 2026-01-31T12:00:00Z") from None
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=datetime.timezone.utc)
+    moment = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    nanoseconds = (moment.days * 86_400 + moment.seconds) * 1_000_000_000 + moment.microseconds * 1000
+    if not 0 <= nanoseconds < 253_402_300_800 * 1_000_000_000 - 100 * 366 * 86_400 * 1_000_000_000:
+        raise UsageError(f"now: {value.isoformat()} is out of range; give a time from 1970 to 9899")
+    return nanoseconds

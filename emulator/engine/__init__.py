@@ -1,0 +1,1 @@
+"""Choosing what answers a call: the compiled rules, the choice, and the account of it."""

@@ -1,0 +1,286 @@
+"""`Book`: the rules of a set of fixtures, compiled and in the order in which they are tried."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from ..api import METHODS
+from ..errors import FixtureError, Mistake
+from ..replies.recipe import Recipe, compile_reply, merged
+from ..replies.timeline import Plan, compile_operation, uses_batches
+from ..rules import model
+from ..rules.conditions import ALL_CALLS, CHATS, FIELDS, Compiled, compile_when, names_of
+from ..rules.files import Source, load_sources
+from ..rules.subject import CONTEXT_NAMES
+from ..rules.variables import substituted, variables_of
+
+_FM = "/yandex.cloud.ai.foundation_models.v1."
+CALLS_BY_METHOD = {
+    f"{_FM}TextGenerationService/Completion": "completion",
+    f"{_FM}TextGenerationAsyncService/Completion": "completion_async",
+    f"{_FM}TextGenerationBatchService/Completion": "completion_batch",
+    f"{_FM}image_generation.ImageGenerationAsyncService/Generate": "generate_image",
+}
+"""The fixture language's names for the methods that rules answer."""
+
+DESCRIPTORS = {call: METHODS[path].input.DESCRIPTOR for path, call in CALLS_BY_METHOD.items()}
+DESCRIPTORS["batch_row"] = DESCRIPTORS["completion"]
+OF_OPERATIONS = frozenset({"completion_async", "completion_batch", "generate_image"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A compiled rule. `identity` survives reloads and reordering; `label` says where it stands.
+
+    `sequence` holds the running totals of its replies' repeats, empty for a single reply.
+    """
+
+    identity: str
+    name: str
+    where: str
+    calls: frozenset[str]
+    when: Compiled
+    recipes: tuple[Recipe, ...]
+    sequence: tuple[int, ...] = ()
+    per: str = "session"
+    after_last: str = "repeat"
+    plan: Plan | None = None
+    times: int | None = None
+    priority: int = 0
+    states: Mapping[str, str] = field(default_factory=dict)
+    expect: model.Expect | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    conditions: model.When | None = None
+
+    @property
+    def label(self) -> str:
+        return self.where if self.name == self.where else f"{self.name} ({self.where})"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What answers when no rule does; `label` says where it stands."""
+
+    recipe: Recipe
+    label: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Rules in the order they are tried, for each call those that can answer it."""
+
+    rules: tuple[Rule, ...] = ()
+    fallback: Fallback | None = None
+    warnings: tuple[Mistake, ...] = ()
+    files: int = 0
+    by_call: Mapping[str, tuple[Rule, ...]] = field(default_factory=lambda: dict.fromkeys(ALL_CALLS, ()))
+
+
+def load(fixtures: Iterable[Any]) -> Book:
+    """The book of these files, folders or plain mappings. Raises FixtureError with everything that is wrong."""
+    sources = load_sources(fixtures)
+    rules: list[Rule] = []
+    snippets = _snippets(sources)
+    fallbacks: list[Fallback] = []
+    for source in sources:
+        if source.file is None:
+            continue
+        compiler = _FileCompiler(source, source.file, snippets)
+        rules.extend(compiler.rules())
+        fallbacks.extend(compiler.fallback(bool(fallbacks)))
+    _check_names(rules, sources)
+    mistakes = [mistake for source in sources for mistake in source.problems.mistakes]
+    if mistakes:
+        raise FixtureError(mistakes)
+    ordered = tuple(sorted(_distinct(rules), key=lambda rule: -rule.priority))
+    by_call = {call: tuple(rule for rule in ordered if call in rule.calls) for call in ALL_CALLS}
+    warnings = [warning for source in sources for warning in source.problems.warnings]
+    return Book(ordered, fallbacks[0] if fallbacks else None, tuple(sorted(warnings)), len(sources), by_call)
+
+
+def _snippets(sources: list[Source]) -> dict[str, model.Reply]:
+    found: dict[str, tuple[model.Reply, str]] = {}
+    for source in sources:
+        for name, reply in ((source.file and source.file.snippets) or {}).items():
+            if name in found:
+                source.problems.at(("snippets", name), f"this name is taken: {found[name][1]} has it already")
+            if reply.use is not None:
+                source.problems.at(("snippets", name, "use"), "a snippet can't use another; write its fields out")
+            found.setdefault(name, (reply, source.name))
+    return {name: reply for name, (reply, _) in found.items()}
+
+
+def _check_names(rules: list[Rule], sources: list[Source]) -> None:
+    seen: dict[str, Rule] = {}
+    problems = {source.name: source.problems for source in sources}
+    for rule in rules:
+        if rule.name == rule.where:
+            continue
+        first = seen.setdefault(rule.name, rule)
+        if first is not rule:
+            file, _, line = rule.where.rpartition(":")
+            text = f"this name is taken: the rule at {first.where} is called {rule.name} already"
+            problems[file].mistakes.append(Mistake(file, int(line), 0, text))
+
+
+def _distinct(rules: list[Rule]) -> list[Rule]:
+    """Unnamed rules of the same content are told apart by their order."""
+    seen: dict[str, int] = {}
+    out = []
+    for rule in rules:
+        n = seen[rule.identity] = seen.get(rule.identity, 0) + 1
+        out.append(rule if n == 1 else replace(rule, identity=f"{rule.identity}#{n}"))
+    return out
+
+
+class _FileCompiler:
+    """One fixture file being compiled."""
+
+    def __init__(self, source: Source, file: model.File, snippets: Mapping[str, model.Reply]) -> None:
+        self.source, self.file, self.snippets = source, file, snippets
+        self.problems = source.problems
+        self.variables = variables_of(file.vars or {}, source.environment, self._report("vars"))
+
+    def _report(self, *steps: str | int) -> Any:
+        return lambda path, text: self.problems.at((*steps, *path), text)
+
+    def rules(self) -> list[Rule]:
+        rules = self.file.rules or []
+        return [rule for i, spec in enumerate(rules) if (rule := self._rule(spec, i)) is not None]
+
+    def fallback(self, taken: bool) -> list[Fallback]:
+        if self.file.fallback is None:
+            return []
+        if taken:
+            self.problems.at(("fallback",), "another file has a fallback already, and there is one for all files")
+        recipe = self._recipe(self.file.fallback, ("fallback",))
+        where = f"{self.source.name}:{self.problems.mark(('fallback',))[0]}"
+        return [Fallback(recipe, f"fallback ({where})", self.variables)]
+
+    def _rule(self, spec: model.Rule, i: int) -> Rule | None:
+        at = ("rules", i)
+        report = self._report(*at)
+        where = f"{self.source.name}:{self.problems.mark(at)[0]}"
+        conditions = substituted(spec.when, self.variables, self._report(*at, "when"))
+        when = compile_when(conditions, DESCRIPTORS, self._report(*at, "when"))
+        recipes, sequence = self._replies(spec, i)
+        plan, operation = None, self._operation(spec)
+        if operation is not None:
+            below = "operation" if spec.operation is not None else None
+            plan = compile_operation(operation, CONTEXT_NAMES, self._report(*at, below) if below else _ignore)
+        calls = self._calls(spec, when, recipes, report)
+        if spec.name is not None and not spec.name.strip():
+            report(("name",), "an empty name names nothing; leave it out")
+        if spec.expect is not None:
+            _check_expect(spec.expect, self._report(*at, "expect"))
+        name = spec.name or where
+        identity = spec.name or "rule-" + hashlib.blake2b(msgspec.json.encode(_plain(spec)), digest_size=8).hexdigest()
+        return Rule(
+            identity,
+            name,
+            where,
+            calls,
+            when,
+            recipes,
+            sequence,
+            spec.per,
+            spec.after_last,
+            plan,
+            spec.times,
+            spec.priority,
+            dict(spec.then.state) if spec.then is not None else {},
+            spec.expect,
+            self.variables,
+            conditions,
+        )
+
+    def _operation(self, spec: model.Rule) -> model.Operation | None:
+        if spec.operation is not None:
+            return spec.operation
+        return self.file.defaults.operation if self.file.defaults is not None else None
+
+    def _replies(self, spec: model.Rule, i: int) -> tuple[tuple[Recipe, ...], tuple[int, ...]]:
+        at = ("rules", i)
+        if spec.reply is not None and spec.replies is not None:
+            self.problems.at((*at, "replies"), "a rule has reply or replies, not both")
+        if spec.replies is not None:
+            recipes = tuple(self._recipe(turn, (*at, "replies", n)) for n, turn in enumerate(spec.replies))
+            return recipes, tuple(itertools.accumulate(turn.repeat for turn in spec.replies))
+        if spec.reply is None and spec.operation is None and spec.then is None:
+            self.problems.at(at, "the rule says when, but not what: it needs reply, replies or operation")
+        for name in ("per", "after_last"):
+            if getattr(spec, name) != getattr(model.Rule(), name):
+                self.problems.at((*at, name), "this is about a sequence; it goes with replies")
+        return (self._recipe(spec.reply or model.Reply(), (*at, "reply")),), ()
+
+    def _recipe(self, reply: model.Reply, at: tuple[str | int, ...]) -> Recipe:
+        names = [reply.use] if isinstance(reply.use, str) else list(reply.use or ())
+        layers: list[model.Reply | model.Defaults | None] = []
+        for name in reversed(names):
+            if name in self.snippets:
+                layers.append(self.snippets[name])
+                continue
+            there = f"there are {', '.join(self.snippets)}" if self.snippets else "there is none in any file"
+            self.problems.at((*at, "use"), f"no such snippet: {name}; {there}")
+        layers.append(self.file.defaults)
+        return compile_reply(merged(reply, *layers), self.source.read_file, self._report(*at))
+
+    def _calls(self, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...], report: Any) -> frozenset[str]:
+        """The calls a rule answers: those it names, else every completion it fits."""
+        fits = when.calls
+        for recipe in recipes:
+            fits &= recipe.calls
+        if spec.operation is not None and (spec.reply is None and spec.replies is None):
+            fits &= OF_OPERATIONS
+        if spec.operation is not None and uses_batches(spec.operation):
+            fits &= frozenset({"completion_batch"})
+        if spec.call is None:
+            calls = fits & (CHATS | {"completion_batch"})
+            if not calls:
+                needs = f"call: {' or '.join(sorted(fits))}" if fits else "conditions and a reply that go together"
+                report((), f"fits no completion; it needs {needs}")
+            return calls
+        named = frozenset([spec.call] if isinstance(spec.call, str) else spec.call)
+        if not named:
+            report(("call",), "an empty list names no call; leave it out for every completion the rule fits")
+        for call in sorted(named - fits):
+            report(("call",), _misfit(call, spec, when, recipes))
+        if spec.operation is not None and not named & OF_OPERATIONS:
+            report(("operation",), f"{' and '.join(sorted(named))} answers at once and has no operation; leave it out")
+        return named
+
+
+def _misfit(call: str, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...]) -> str:
+    """Why a rule can't answer a call that it names."""
+    for name in names_of(spec.when) if spec.when is not None else ():
+        if name in FIELDS and call not in FIELDS[name][1]:
+            return f"a {call} has no {name}; only {', '.join(sorted(FIELDS[name][1]))} has"
+    if call not in when.calls:
+        return f"a {call} does not have what the conditions look at; they fit {', '.join(sorted(when.calls)) or 'no call'}"
+    for recipe in recipes:
+        if call not in recipe.calls:
+            what = recipe.content or "its reply"
+            return f"a {call} can't be answered with {what}; that fits {', '.join(sorted(recipe.calls))}"
+    return f"a {call} has no operation with such a timeline"
+
+
+def _check_expect(expect: model.Expect, report: Any) -> None:
+    if expect.exactly is not None and (expect.at_least is not None or expect.at_most is not None):
+        report(("exactly",), "exactly says it all; leave at_least and at_most out")
+    if expect.at_least is not None and expect.at_most is not None and expect.at_least > expect.at_most:
+        report(("at_least",), f"at least {expect.at_least} and at most {expect.at_most} can't both be")
+
+
+def _plain(spec: model.Rule) -> Any:
+    return msgspec.to_builtins(spec, enc_hook=lambda value: repr(getattr(value, "ns", value)), str_keys=True)
+
+
+def _ignore(path: tuple[str | int, ...], text: str) -> None:
+    """The defaults' own mistakes are told once, where they stand."""

@@ -1,0 +1,156 @@
+"""`choose` is pure, `apply` is one step, and nothing awaits between them.
+
+So counters and scenario states move exactly when a rule is chosen, whatever else is under way, and a choice can be made
+without committing it (`fm-emulator try`, `explain`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import Code, Status
+from ..replies import defaults
+from ..replies.play import Play
+from ..replies.recipe import Recipe, unrenderable
+from ..replies.streams import Cutting
+from ..replies.timeline import default_timeline
+from ..rules import model
+from ..rules.conditions import CHATS
+from ..rules.operators import Difference
+from ..rules.subject import Context, Subject
+from ..seed import Seed
+from .book import Book, Rule
+
+OPERATIONS = frozenset({"completion_async", "completion_batch", "generate_image"})
+
+
+@dataclass(slots=True)
+class State:
+    """What the rules of a session have counted. `chosen` is by rule identity, `given` by identity and what the sequence
+    counts by, `scenario` the states that `then` sets.
+    """
+
+    chosen: dict[str, int] = field(default_factory=dict)
+    given: dict[tuple[str, str], int] = field(default_factory=dict)
+    scenario: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What choosing changes: which rule was chosen, for which counter of its sequence, and the states it sets."""
+
+    identity: str
+    counter: str = ""
+    states: Mapping[str, str] = field(default_factory=dict)
+
+
+def apply(state: State, delta: Delta) -> None:
+    """Commit a choice."""
+    state.chosen[delta.identity] = state.chosen.get(delta.identity, 0) + 1
+    if delta.counter:
+        key = (delta.identity, delta.counter)
+        state.given[key] = state.given.get(key, 0) + 1
+    state.scenario.update(delta.states)
+
+
+def choose(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:
+    """What answers `subject`: the first rule that matches, else the fallback, else the defaults.
+
+    A play whose `unmatched` is set came from no rule; under strictness the caller refuses it.
+    """
+    for rule in book.by_call[subject.call]:
+        if any(check.check(subject) for check in rule.when.checks):
+            continue
+        turn = turn_of(rule, state, subject)
+        if not isinstance(turn, str):
+            return _played(rule, turn, state, subject, seed)
+    return _unmatched(book, state, subject, seed)
+
+
+def differences(rule: Rule, state: State, subject: Subject) -> tuple[Difference, ...]:
+    """Everything that keeps `rule` from answering `subject`; nothing if it would."""
+    found = tuple(d for check in rule.when.checks for d in check.check(subject))
+    turn = turn_of(rule, state, subject)
+    return (*found, Difference("", "", "", turn)) if isinstance(turn, str) else found
+
+
+def turn_of(rule: Rule, state: State, subject: Subject) -> Recipe | Status | str:
+    """Which reply of `rule` is due: a recipe, a status where its sequence has ended in an error, or why it passes."""
+    if rule.times is not None and state.chosen.get(rule.identity, 0) >= rule.times:
+        return f"it has answered {rule.times} times already (times)"
+    recipe = rule.recipes[0]
+    if rule.sequence:
+        given = state.given.get((rule.identity, counter_key(rule, subject)), 0)
+        total = rule.sequence[-1]
+        if given >= total and rule.after_last == "pass":
+            return f"its {total} replies have been given (after_last: pass)"
+        if given >= total and rule.after_last == "error":
+            return Status(Code.FAILED_PRECONDITION, f"{rule.label}: its {total} replies have been given (after_last: error)")
+        given = given % total if rule.after_last == "cycle" else min(given, total - 1)
+        recipe = rule.recipes[next(i for i, end in enumerate(rule.sequence) if given < end)]
+    loops = recipe.content == "tool_calls" and not rule.when.looks_at_tool_results
+    if loops and subject.call in CHATS and subject.ends_in_tool_results:
+        return "the conversation ends in tool results, and it answers with tool_calls without looking at tool_results"
+    return recipe
+
+
+def counter_key(rule: Rule, subject: Subject) -> str:
+    """What the sequence of `rule` counts by, for this request."""
+    if rule.per == "folder":
+        return "folder:" + (subject.folder.raw if subject.folder is not None else "")
+    if rule.per == "question" and subject.call in CHATS:
+        return "question:" + (subject.question.raw if subject.question is not None else "")
+    if rule.per in ("question", "request"):
+        return "request:" + hashlib.blake2b(subject.raw, digest_size=16).hexdigest()
+    if rule.per == "idempotency-key":
+        return "key:" + subject.headers.get("idempotency-key", "")
+    return "session"
+
+
+def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:
+    count = state.chosen.get(rule.identity, 0)
+    own = seed.at(rule.identity, count)
+    counter = counter_key(rule, subject) if rule.sequence else ""
+    delta = Delta(rule.identity, counter, rule.states)
+    if isinstance(turn, Status):
+        return Play(rule.name, failure=turn), delta
+    context = Context(subject, rule.variables, count + 1)
+    play = _made(turn, rule.name, rule.label, subject, context, own)
+    if subject.call in OPERATIONS:
+        play.timeline = rule.plan.timeline(subject.call, own) if rule.plan else default_timeline(subject.call)
+    return play, delta
+
+
+def _made(recipe: Recipe, name: str, label: str, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Play:
+    try:
+        return recipe.play(name, subject, context, seed)
+    except ValueError as failed:
+        return Play(name, failure=unrenderable(label, failed))
+
+
+def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:
+    fallback = book.fallback
+    if fallback is not None and subject.call in fallback.recipe.calls:
+        count = state.chosen.get("fallback", 0)
+        own = seed.at("fallback", count)
+        context = Context(subject, fallback.variables, count + 1)
+        play = _made(fallback.recipe, "fallback", fallback.label, subject, context, own)
+        delta = Delta("fallback")
+    else:
+        play, delta = _default(subject, seed), Delta("default:" + subject.call)
+    if subject.call in OPERATIONS:
+        play.timeline = default_timeline(subject.call)
+    play.unmatched = True
+    return play, delta
+
+
+def _default(subject: Subject, seed: Seed) -> Play:
+    if subject.call == "generate_image":
+        return Play("default", final=defaults.picture(subject, seed), slow=True)
+    if subject.call not in CHATS:
+        return Play("default")
+    final = defaults.chat(subject, seed)
+    return Play("default", final=lambda: final, cutting=Cutting(model.Stream(), seed, None, subject.stream))

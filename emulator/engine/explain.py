@@ -1,0 +1,136 @@
+"""Why a call was answered as it was: every rule's verdict, the nearest of those that lost, and a rule that would match.
+
+The short form goes into a status and stays within a few hundred characters; the story is for people and the journal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..rules.conditions import CHATS
+from ..rules.operators import Difference
+from ..rules.subject import Subject
+from .book import Book, Rule
+from .choose import State, differences
+
+MOST_RULES = 10
+"""Rules whose verdicts a story tells; of more it says how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What kept a rule from answering; nothing if it would. `share` is the part of its conditions that hold."""
+
+    rule: Rule
+    differences: tuple[Difference, ...]
+    share: float
+
+
+def verdicts(book: Book, state: State, subject: Subject) -> list[Verdict]:
+    """Every rule that can answer this call, in the order they are tried."""
+    out = []
+    for rule in book.by_call[subject.call]:
+        found = differences(rule, state, subject)
+        failed = sum(1 for check in rule.when.checks if check.check(subject))
+        share = 1 - failed / len(rule.when.checks) if rule.when.checks else 1.0
+        out.append(Verdict(rule, found, share))
+    return out
+
+
+def nearest(book: Book, state: State, subject: Subject) -> list[Verdict]:
+    """The rules that lost, the nearest first: by the share of conditions that hold, then by how few fail."""
+    lost = [verdict for verdict in verdicts(book, state, subject) if verdict.differences]
+    return sorted(lost, key=lambda v: (-v.share, len(v.differences)))
+
+
+def short(book: Book, state: State, subject: Subject, entry_id: str) -> str:
+    """What a status says of a call that no rule matched."""
+    what = f"no rule matches this {subject.call}"
+    found = nearest(book, state, subject)
+    tells = f"`fm-emulator explain {entry_id}` tells all"
+    if not found:
+        others = "" if not book.rules else f" (the {len(book.rules)} there are answer other calls)"
+        return f"{what}: there is no rule for it{others}; {tells}"
+    best = found[0]
+    told = "; ".join(d.text() for d in best.differences[:2])
+    return f"{what}; the nearest is {best.rule.label}: {told}; {tells}"
+
+
+def story(book: Book, state: State, subject: Subject, limit: int = MOST_RULES) -> str:
+    """The whole account: the request, then each rule with a tick or a cross for every condition."""
+    lines = [_request_line(subject)]
+    tried = verdicts(book, state, subject)
+    winner = next((verdict for verdict in tried if not verdict.differences), None)
+    shown = nearest(book, state, subject)[:limit]
+    if winner is not None:
+        lines.append(f"✓ {winner.rule.label} answers")
+        order = {verdict.rule.identity: n for n, verdict in enumerate(tried)}
+        later = order[winner.rule.identity]
+        shown = [verdict for verdict in shown if order[verdict.rule.identity] < later][:limit]
+        lines.extend(_check_lines(winner, subject))
+    else:
+        lines.append("no rule matches" if tried else f"there is no rule for {subject.call}")
+    for verdict in shown:
+        lines.append(f"✗ {verdict.rule.label}")
+        lines.extend(_check_lines(verdict, subject))
+    hidden = len([v for v in tried if v.differences]) - len(shown)
+    if hidden > 0 and winner is None:
+        lines.append(f"… and {hidden} more that are further off")
+    return "\n".join(lines)
+
+
+def _check_lines(verdict: Verdict, subject: Subject) -> list[str]:
+    lines = []
+    for check in verdict.rule.when.checks:
+        found = check.check(subject)
+        lines.extend(f"    ✗ {difference.text()}" for difference in found)
+        if not found:
+            lines.append(f"    ✓ {check.name}")
+    lines.extend(f"    ✗ {d.text()}" for d in verdict.differences if not d.path)
+    return lines
+
+
+def _request_line(subject: Subject) -> str:
+    if subject.call in CHATS:
+        about = f"question {_quoted(subject.question)}, model {subject.model.name}"
+    elif subject.call == "generate_image":
+        about = f"prompt {_quoted(subject.prompt)}"
+    else:
+        about = f"dataset {_quoted(subject.dataset)}, model {subject.model.name}"
+    return f"{subject.call}: {about}"
+
+
+def _quoted(text: Any) -> str:
+    if text is None:
+        return "(none)"
+    raw = " ".join(text.raw.split())
+    return f'"{raw}"' if len(raw) <= 120 else f'"{raw[:119]}…"'
+
+
+def paste(subject: Subject) -> str:
+    """A rule, as YAML, that would match this request."""
+    import yaml
+
+    rule: dict[str, Any] = {}
+    when: dict[str, Any] = {}
+    if subject.call != "completion":
+        rule["call"] = subject.call
+    if subject.call in CHATS:
+        if subject.ends_in_tool_results:
+            when["tool_results"] = {name: texts[-1].raw for name, texts in subject.tool_results.items()}
+        elif subject.question is not None:
+            when["question"] = subject.question.raw
+        reply: dict[str, Any] = {"text": "…"}
+    elif subject.call == "generate_image":
+        when["prompt"] = subject.prompt.raw if subject.prompt is not None else ""
+        reply = {"image": "picture.jpg"}
+    else:
+        when["dataset"] = subject.dataset.raw if subject.dataset is not None else ""
+        reply = {}
+    rule["when"] = when
+    if reply:
+        rule["reply"] = reply
+    else:
+        rule["operation"] = {"done_after": "5s"}
+    return str(yaml.safe_dump({"rules": [rule]}, allow_unicode=True, sort_keys=False, width=100))

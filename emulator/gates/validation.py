@@ -1,0 +1,121 @@
+"""Is the request one that the real service would take? If not, refuse it as the real service does.
+
+What was seen of the real service is worded in `wording` to the letter; bounds that are documented but whose refusal
+nobody has seen are worded as a sister API does. `--lenient` leaves this gate open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import wording
+from ..call import Call
+from ..errors import Code, Status
+from ..replies import tokens
+from ..rules.operators import Model
+
+_TEXT_MODEL = re.compile(r"(gpt|ds)://[^/\s]+/\S+")
+_IMAGE_MODEL = re.compile(r"art://[^/\s]+/\S+")
+ROLES = ("system", "user", "assistant")
+LONGEST_TEXT = 100_000
+LONGEST_PROMPT = 500
+CONTEXT: Mapping[str, int] = {
+    "yandexgpt": 32_768,
+    "yandexgpt-lite": 32_768,
+    "yandexgpt-32k": 32_768,
+    "aliceai-llm": 32_768,
+    "llama": 8_192,
+    "llama-lite": 8_192,
+}
+"""Input tokens that a model takes; of others nothing is known, and nothing is refused."""
+
+
+def check(call: Call, name: str) -> None:
+    """Raise the refusal that the real service would give to `call.message`, a request of the call `name`."""
+    CHECKS[name](call)
+
+
+def _completion(call: Call) -> None:
+    request = call.message
+    _model(request.model_uri, _TEXT_MODEL)
+    _options(request.completion_options)
+    if not request.messages:
+        raise _invalid(wording.validation("messages", wording.REQUIRED))
+    for message in request.messages:
+        if message.role not in ROLES:
+            raise _in_session(call, wording.invalid_role(message.role))
+        content = message.WhichOneof("Content")
+        if content in (None, "text"):
+            _text(call, message.text)
+    model = Model.parse(request.model_uri)
+    limit = CONTEXT.get(model.name)
+    # A token is at least one character, so short requests need no count.
+    if limit is not None and sum(len(m.text) for m in request.messages) > limit - 1000:
+        used = tokens.input_tokens(request.messages, request.tools)
+        if used > limit:
+            raise _in_session(call, wording.too_many_tokens(used, limit))
+
+
+def _text(call: Call, text: str) -> None:
+    if not text:
+        raise _in_session(call, wording.EMPTY_TEXT)
+    if len(text) > LONGEST_TEXT:
+        raise _in_session(call, wording.text_length(len(text)))
+
+
+def _batch(call: Call) -> None:
+    _model(call.message.model_uri, _TEXT_MODEL)
+    _options(call.message.completion_options)
+    if not call.message.source_dataset_id:
+        raise _invalid(wording.validation("source_dataset_id", wording.REQUIRED))
+
+
+def _image(call: Call) -> None:
+    request = call.message
+    _model(request.model_uri, _IMAGE_MODEL)
+    if not any(message.text for message in request.messages):
+        raise _invalid(wording.validation("messages", wording.REQUIRED))
+    size = sum(len(message.text) for message in request.messages)
+    if size > LONGEST_PROMPT:
+        raise _invalid(wording.prompt_too_long(size))
+    options = request.generation_options
+    if options.mime_type not in ("", "image/jpeg"):
+        raise _invalid(wording.validation("mime_type", "Value must be image/jpeg"))
+    if options.seed < 0:
+        raise _invalid(wording.validation("seed", wording.in_range(0, 2**63 - 1)))
+    ratio = options.aspect_ratio
+    if ratio.width_ratio < 0 or ratio.height_ratio < 0 or bool(ratio.width_ratio) != bool(ratio.height_ratio):
+        raise _invalid(wording.validation("aspect_ratio", "Both sides must be more than 0"))
+
+
+def _model(uri: str, pattern: re.Pattern[str]) -> None:
+    if not pattern.fullmatch(uri):
+        raise _invalid(wording.INVALID_MODEL_URI)
+
+
+def _options(options: Any) -> None:
+    if options.HasField("temperature") and not 0 <= options.temperature.value <= 1:
+        raise _invalid(wording.validation("temperature", wording.in_range(0, 1)))
+    if options.HasField("max_tokens") and options.max_tokens.value <= 0:
+        raise _invalid(wording.validation("max_tokens", "Value must be greater than 0"))
+
+
+def _invalid(text: str) -> Status:
+    return Status(Code.INVALID_ARGUMENT, text)
+
+
+def _in_session(call: Call, text: str) -> Status:
+    folder = Model.parse(call.message.model_uri).folder or call.header("x-folder-id") or ""
+    client_id = call.header("x-client-request-id") or call.session.seed.uuid("client", call.request_id)
+    internal = call.session.seed.uuid("internal", call.request_id)
+    return _invalid(wording.session(call.request_id, client_id, folder, internal, text))
+
+
+CHECKS: Mapping[str, Callable[[Call], None]] = {
+    "completion": _completion,
+    "completion_async": _completion,
+    "completion_batch": _batch,
+    "generate_image": _image,
+}

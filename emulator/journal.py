@@ -1,0 +1,94 @@
+"""What happened: an entry a call, kept as it came and decoded on demand.
+
+Bounded by count and by bytes; the oldest finished calls go first. Credentials never get in: they are masked before an
+entry is made.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+LIMIT_ENTRIES = 1000
+LIMIT_BYTES = 16 * 1024 * 1024
+SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key")
+
+
+@dataclass(slots=True)
+class Entry:
+    """One call. `began` is the emulator's clock (ns), `took` real seconds; `code` is None while the call is open.
+
+    `rule` names the rule that answered, "default", "fallback", or nothing where no rule is asked. `story` is the account
+    of why no rule matched, made at the time, since counters and states move on. `notes` are remarks on a reply that was
+    sent as scripted although the request asked otherwise.
+    """
+
+    id: str
+    method: str
+    kind: str
+    request: bytes
+    metadata: tuple[tuple[str, str | bytes], ...]
+    peer: str
+    began: int
+    rule: str = ""
+    code: str | None = None
+    message: str = ""
+    took: float = 0.0
+    sent: int = 0
+    story: str = ""
+    unmatched: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+class Journal:
+    """The last calls of a session."""
+
+    def __init__(self, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES) -> None:
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._limit_entries, self._limit_bytes = limit_entries, limit_bytes
+        self._bytes = 0
+        self.evicted = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self._entries.values()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: Entry) -> None:
+        """Open an entry, making room for it among the finished ones; open calls stay."""
+        self._entries[entry.id] = entry
+        self._bytes += _size(entry)
+        while len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes:
+            oldest = next((e for e in self._entries.values() if e.code is not None), None)
+            if oldest is None:
+                return
+            del self._entries[oldest.id]
+            self._bytes -= _size(oldest)
+            self.evicted += 1
+
+    def get(self, entry_id: str) -> Entry | None:
+        """The entry of that id, if it is still kept."""
+        return self._entries.get(entry_id)
+
+    def last_unmatched(self) -> Entry | None:
+        """The latest call that no rule matched."""
+        return next((e for e in reversed(self._entries.values()) if e.unmatched), None)
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.request) + 512
+
+
+def masked(metadata: tuple[tuple[str, str | bytes], ...]) -> tuple[tuple[str, str | bytes], ...]:
+    """`metadata` without its credentials: the scheme stays, the secret becomes its first four characters and `****`."""
+    return tuple((key, _mask(value) if key in SECRETS else value) for key, value in metadata)
+
+
+def _mask(value: str | bytes) -> str:
+    text = value if isinstance(value, str) else value.decode("latin-1")
+    scheme, gap, secret = text.partition(" ")
+    if not gap:
+        scheme, secret = "", text
+    return f"{scheme}{gap}{secret[:4] if len(secret) > 8 else ''}****"

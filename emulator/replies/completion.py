@@ -1,0 +1,105 @@
+"""The final CompletionResponse: text or tool calls, status, usage, model version, as recorded traffic has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..api import Alternative, CompletionResponse
+from ..rules import model
+from ..rules.subject import Subject
+from . import tokens
+
+FINAL = "FINAL"
+PREFIX = "ALTERNATIVE_STATUS_"
+STATUSES: dict[str, int] = {
+    value.name.removeprefix(PREFIX): value.number
+    for value in Alternative.DESCRIPTOR.enum_types_by_name["AlternativeStatus"].values
+}
+"""Alternative statuses by their short names: FINAL, CONTENT_FILTER, ..."""
+
+MODEL_VERSIONS = {"deprecated": "23.10.2024"}
+CURRENT_VERSION = "09.02.2025"
+"""Versions seen in recorded traffic; which branch has which changes with time, so this is our choice."""
+
+_DATE = re.compile(r"\d\d\.\d\d\.(\d{4})$")
+
+ToolCall = tuple[str, dict[str, Any]]
+
+
+def model_version(subject: Subject) -> str:
+    """The version a model of this branch says it is, where a fixture says nothing."""
+    return MODEL_VERSIONS.get(subject.model.branch, CURRENT_VERSION)
+
+
+def text_reply(
+    subject: Subject, text: str, status: str = FINAL, usage: model.Usage | None = None, version: str | None = None
+) -> Any:
+    """A reply of text, cut at the request's max_tokens (then TRUNCATED_FINAL)."""
+    limit = subject.max_tokens
+    used = tokens.completion_tokens(text)
+    if limit is not None and limit > 0 and used > limit:
+        used = limit
+        parts = tokens.split(text)
+        if len(parts) > limit:
+            text = "".join(parts[:limit])
+            status = "TRUNCATED_FINAL" if status == FINAL else status
+    response = CompletionResponse()
+    alternative = response.alternatives.add()
+    alternative.message.role = "assistant"
+    alternative.message.text = text
+    alternative.status = STATUSES[status]
+    return _finish(response, subject, used, usage, version, limit)
+
+
+def tool_reply(
+    subject: Subject,
+    calls: Sequence[ToolCall],
+    status: str = "TOOL_CALLS",
+    usage: model.Usage | None = None,
+    version: str | None = None,
+) -> Any:
+    """A reply of tool calls; arguments travel as a Struct, whose numbers are doubles."""
+    response = CompletionResponse()
+    alternative = response.alternatives.add()
+    alternative.message.role = "assistant"
+    used = 1
+    for name, arguments in calls:
+        call = alternative.message.tool_call_list.tool_calls.add().function_call
+        call.name = name
+        call.arguments.update(arguments)
+        used += tokens.count(name) + tokens.count(str(arguments))
+    alternative.status = STATUSES[status]
+    return _finish(response, subject, used, usage, version, None)
+
+
+def _finish(
+    response: Any, subject: Subject, used: int, usage: model.Usage | None, version: str | None, limit: int | None
+) -> Any:
+    given = usage or model.Usage()
+    response.model_version = model_version(subject) if version is None else version
+    reasoning = given.reasoning_tokens
+    if reasoning is None and subject.request.completion_options.reasoning_options.mode == 2:  # ENABLED_HIDDEN
+        reasoning = 16 + used // 2
+        if limit is None:
+            used += reasoning
+    out = response.usage
+    out.input_text_tokens = _or(given.input_text_tokens, lambda: tokens.input_tokens(subject.request.messages, subject.request.tools))
+    out.completion_tokens = _or(given.completion_tokens, lambda: used)
+    out.total_tokens = _or(given.total_tokens, lambda: out.input_text_tokens + out.completion_tokens)
+    if reasoning:
+        out.completion_tokens_details.reasoning_tokens = reasoning
+    elif reasoning == 0 or _has_details(response.model_version):
+        out.completion_tokens_details.SetInParent()
+    return response
+
+
+def _has_details(version: str) -> bool:
+    """Whether a model of that version sends completion_tokens_details: the field came in 2025."""
+    date = _DATE.match(version)
+    return date is None or int(date[1]) >= 2025
+
+
+def _or(given: int | None, counted: Any) -> int:
+    return given if given is not None else int(counted())

@@ -1,0 +1,93 @@
+"""What is answered where no rule says anything: deterministic, valid, and recognisably about the request."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ..api import ImageGenerationResponse, to_dict
+from ..rules.subject import Subject
+from ..seed import Seed
+from . import completion
+from .schema import object_for, value_for
+
+_CYRILLIC = re.compile(r"[а-яёА-ЯЁ]")
+_SHOWN = 200
+
+
+def chat(subject: Subject, seed: Seed, status: str = completion.FINAL, **more: Any) -> Any:
+    """A CompletionResponse: a tool call where the choice asks for one, JSON where the format does, else text."""
+    called = forced_tool(subject)
+    if called is not None:
+        return completion.tool_reply(subject, [called], **more)
+    return completion.text_reply(subject, text(subject, seed), status, **more)
+
+
+def forced_tool(subject: Subject) -> completion.ToolCall | None:
+    """The call that tool_choice demands, with arguments valid for the tool; None once its result is there."""
+    choice = subject.tool_choice.raw if subject.tool_choice is not None else ""
+    if choice in ("", "NONE", "AUTO") or subject.ends_in_tool_results:
+        return None
+    tools = {tool.function.name: tool.function for tool in subject.request.tools}
+    function = next(iter(tools.values()), None) if choice == "REQUIRED" else tools.get(choice)
+    if function is None:
+        return None
+    parameters = to_dict(function.parameters)
+    return function.name, object_for(parameters, Seed(0).at("tool", function.name))
+
+
+def text(subject: Subject, seed: Seed) -> str:
+    """The default reply's text, in the language of the question, or JSON where JSON was asked for."""
+    question = subject.question.raw if subject.question is not None else ""
+    if subject.schema is not None:
+        return json.dumps(value_for(subject.schema, seed.at("schema")), ensure_ascii=False)
+    if subject.response_format is not None:
+        return json.dumps({"answer": _excerpt(question)}, ensure_ascii=False)
+    results = subject.tool_results if subject.ends_in_tool_results else {}
+    russian = bool(_CYRILLIC.search(question))
+    return (_russian if russian else _english)(subject, _excerpt(question), {k: v[-1].raw for k, v in results.items()})
+
+
+def _russian(subject: Subject, question: str, results: dict[str, str]) -> str:
+    if results:
+        found = "; ".join(f"{name} — {_excerpt(value)}" for name, value in results.items())
+        return f"Вот что вернули инструменты: {found}. На вопрос «{question}» эмулятор отвечает этими данными."
+    return (
+        f"Вы спросили: «{question}». Это ответ эмулятора вместо модели {subject.model.name}: ни одно правило не подошло "
+        f"к запросу, поэтому текст составлен из него самого. Номер реплики в беседе — {subject.turn}. Чтобы получить свой "
+        "ответ, опишите его в файле YAML и передайте этот файл параметром --fixtures."
+    )
+
+
+def _english(subject: Subject, question: str, results: dict[str, str]) -> str:
+    if results:
+        found = "; ".join(f"{name}: {_excerpt(value)}" for name, value in results.items())
+        return f'The tools returned this: {found}. The emulator answers "{question}" with it.'
+    asked = f'You asked: "{question}".' if question else "You asked nothing in words."
+    return (
+        f"{asked} This is the emulator speaking in place of {subject.model.name}: no rule matched the request, so this "
+        f"text was made from the request itself. It is turn {subject.turn} of the conversation. To get a reply of your "
+        "own, write it into a YAML file and pass that file with --fixtures."
+    )
+
+
+def _excerpt(value: str) -> str:
+    line = " ".join(value.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+def picture(subject: Subject, seed: Seed) -> Callable[[], Any]:
+    """A way to the ImageGenerationResponse: drawing takes a while, so it is done when first asked for."""
+    prompt = subject.prompt.raw if subject.prompt is not None else ""
+    number = subject.seed if subject.seed is not None else seed.integer(1, 2**31, "picture")
+    ratio = subject.request.generation_options.aspect_ratio
+    width, height = (ratio.width_ratio, ratio.height_ratio) if subject.ratio is not None else (1, 1)
+
+    def draw() -> Any:
+        from .images import picture as drawn
+
+        return ImageGenerationResponse(image=drawn(prompt, seed=number, width_ratio=width, height_ratio=height))
+
+    return draw

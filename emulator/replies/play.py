@@ -1,0 +1,45 @@
+"""`Play`: what one call will be answered, decided and not yet sent.
+
+A play is made when a rule is chosen and is never changed by what other calls do. Services ask it for messages on the
+wire; an operation keeps it until its result is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import Status
+from .streams import Cutting, Step, steps
+from .timeline import Timeline
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Play:
+    """The answer to one call.
+
+    `rule` is how the journal names what answered; `delay` is ns before anything is sent. Either `failure` is set and the
+    call ends with it, or `final` gives the final message (a CompletionResponse, an ImageGenerationResponse or the
+    response of a batch, by the call; None for a batch whose response is made from its task). `final` may take long where
+    `slow` is set: ask it in a thread.
+    """
+
+    rule: str
+    delay: int = 0
+    headers: Pairs = ()
+    trailers: Pairs = ()
+    failure: Status | None = None
+    final: Callable[[], Any] = lambda: None
+    slow: bool = False
+    cutting: Cutting | None = None
+    timeline: Timeline | None = None
+    notes: list[str] = field(default_factory=list)
+    unmatched: bool = False
+
+    def steps(self) -> Iterator[Step]:
+        """The messages of a streamed completion, each with its wait."""
+        assert self.cutting is not None
+        return steps(self.final(), self.cutting)

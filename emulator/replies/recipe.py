@@ -1,0 +1,434 @@
+"""From a fixture's `reply:` to a way of making plays.
+
+Everything that can be checked is checked here, at load: files are read, statuses and messages are held against the
+descriptors, templates are compiled, faults of a stream are held against its chunks. `Recipe.play` then only fills in what
+depends on the request.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from .. import wording
+from ..api import (
+    BatchCompletionResponse,
+    CompletionResponse,
+    ImageGenerationResponse,
+    from_dict,
+)
+from ..errors import Code, Status
+from ..rules import model
+from ..rules.conditions import ALL_CALLS, CHATS
+from ..rules.duration import draw
+from ..rules.subject import CONTEXT_NAMES, Subject
+from ..rules.template import compile_template, compile_value, has_template
+from ..seed import Seed
+from . import completion, defaults
+from .play import Play
+from .statuses import Report, ScriptedStatus, compile_status
+from .streams import Cutting, pieces_of
+
+CONTENT = ("text", "json", "tool_calls", "image", "message", "error")
+RESPONSES: Mapping[str, type[Any]] = {
+    **dict.fromkeys(CHATS, CompletionResponse),
+    "generate_image": ImageGenerationResponse,
+    "completion_batch": BatchCompletionResponse,
+}
+Context = Mapping[str, Any]
+ReadFile = Callable[[str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A compiled reply. `calls` are those it can answer; `content` names what it says, None for the default reply."""
+
+    reply: model.Reply
+    calls: frozenset[str]
+    content: str | None
+    make: Callable[[Subject, Context, Seed], Any]
+    failure: ScriptedStatus | None = None
+    stop: ScriptedStatus | None = None
+    headers: tuple[tuple[str, Any], ...] = ()
+    trailers: tuple[tuple[str, Any], ...] = ()
+    status: str | None = None
+
+    def play(self, rule: str, subject: Subject, context: Context, seed: Seed) -> Play:
+        """The answer to this call. Raises ValueError, naming the field, where a template fails."""
+        reply = self.reply
+        play = Play(rule, headers=_rendered(self.headers, context), trailers=_rendered(self.trailers, context))
+        play.delay = draw(reply.delay, seed, "delay") if reply.delay is not None else 0
+        folder = subject.folder.raw if subject.folder is not None else ""
+        image = subject.call == "generate_image"
+        if self.failure is not None:
+            play.failure = self.failure.status(context, folder=folder, image=image)
+            return play
+        if image and self.content is None:
+            play.final, play.slow = defaults.picture(subject, seed), True
+            return play
+        if subject.call == "completion_batch" and self.content is None:
+            return play
+        final = self.make(subject, context, seed)
+        play.final = lambda: final
+        if subject.call in CHATS:
+            stop = self.stop.status(context, folder=folder) if self.stop is not None else None
+            play.cutting = Cutting(reply.stream or model.Stream(), seed, stop, subject.stream)
+            play.notes = _notes(final, subject, self.content)
+        return play
+
+
+def _rendered(pairs: tuple[tuple[str, Any], ...], context: Context) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value if isinstance(value, str) else value(context)) for key, value in pairs)
+
+
+def merged(reply: model.Reply, *under: model.Reply | model.Defaults | None) -> model.Reply:
+    """`reply` with what it leaves out taken from `under`, the nearest first; streams are merged field by field."""
+    values = {f.name: getattr(reply, f.name) for f in msgspec.structs.fields(model.Reply)}
+    for layer in under:
+        if layer is None:
+            continue
+        said = any(values[name] not in (None, UNSET) for name in CONTENT) or _has_pieces(values["stream"])
+        for name in values:
+            theirs = getattr(layer, name, None)
+            if theirs is None or theirs is UNSET or name == "use" or (name in CONTENT and said):
+                continue
+            if name == "stream" and values[name] is not None:
+                values[name] = _merged_stream(values[name], theirs)
+            elif values[name] is None or values[name] is UNSET:
+                values[name] = theirs
+    return model.Reply(**{k: v for k, v in values.items() if v is not None})
+
+
+def _has_pieces(stream: model.Stream | None) -> bool:
+    return stream is not None and stream.pieces is not None
+
+
+_MODES = ("tokens", "words", "characters", "chunks", "pieces")
+
+
+def _merged_stream(own: model.Stream, under: model.Stream) -> model.Stream:
+    values = {f.name: getattr(own, f.name) for f in msgspec.structs.fields(model.Stream)}
+    cut = any(values[mode] is not None for mode in _MODES)
+    for name, mine in values.items():
+        if mine is None and not (cut and name in _MODES):
+            values[name] = getattr(under, name)
+    return model.Stream(**values)
+
+
+def compile_reply(reply: model.Reply, read_file: ReadFile, report: Report) -> Recipe:
+    """Compile a merged reply; every mistake goes to `report(path below reply, text)`."""
+    return _Compiler(reply, read_file, report).recipe()
+
+
+class _Compiler:
+    """One reply being compiled: what its steps share."""
+
+    def __init__(self, reply: model.Reply, read_file: ReadFile, report: Report) -> None:
+        self.reply, self.read_file, self.report = reply, read_file, report
+        self.templates = reply.template is not False
+
+    def recipe(self) -> Recipe:
+        reply = self.reply
+        said = [name for name in CONTENT if getattr(reply, name) not in (None, UNSET)]
+        if len(said) > 1:
+            self.report((said[1],), f"a reply is one thing: leave out either {said[0]} or {said[1]}")
+        content = said[0] if said else "text" if _has_pieces(reply.stream) else None
+        status = self._status(content)
+        if content is None and status == "CONTENT_FILTER":
+            content = "refusal"
+        failure = stop = None
+        if content == "error" and reply.error is not None:
+            failure = compile_status(reply.error, CONTEXT_NAMES, self.templates, self._below("error"))
+        if reply.stream is not None and reply.stream.stop is not None:
+            at = self._below("stream", "stop", "error")
+            stop = compile_status(reply.stream.stop.error, CONTEXT_NAMES, self.templates, at)
+        make, calls = self._content(content, status)
+        self._check_stream(content, make)
+        return Recipe(
+            reply,
+            calls,
+            content,
+            make,
+            failure,
+            stop,
+            self._pairs("headers", reply.headers),
+            self._pairs("trailers", reply.trailers),
+            status,
+        )
+
+    def _below(self, *steps: str | int) -> Report:
+        return lambda path, text: self.report((*steps, *path), text)
+
+    # -- content
+
+    def _content(
+        self, content: str | None, status: str | None
+    ) -> tuple[Callable[[Subject, Context, Seed], Any], frozenset[str]]:
+        reply = self.reply
+        usage, version = reply.usage, reply.model_version
+        if content in ("text", "json", "refusal"):
+            text = self._text(content)
+            short = status or completion.FINAL
+            return lambda s, c, seed: completion.text_reply(s, _call(text, c), short, usage, version), CHATS
+        if content == "tool_calls":
+            calls = self._tool_calls()
+            short = status or "TOOL_CALLS"
+            return lambda s, c, seed: completion.tool_reply(s, calls(c), short, usage, version), CHATS
+        if content == "image":
+            data = self._file(reply.image or "", "image")
+            image = ImageGenerationResponse(image=data, model_version=version or "")
+            return lambda s, c, seed: image, frozenset({"generate_image"})
+        if content == "message":
+            return self._message()
+        if content == "error":
+            return lambda s, c, seed: None, ALL_CALLS
+        short = status or completion.FINAL
+        chats_only = status is not None or usage is not None or reply.stream is not None
+        calls_ = CHATS if chats_only else ALL_CALLS
+        return lambda s, c, seed: defaults.chat(s, seed, short, usage=usage, version=version), calls_
+
+    def _text(self, content: str) -> str | Callable[[Context], str]:
+        reply = self.reply
+        if content == "refusal":
+            return wording.REFUSAL
+        if content == "json":
+            return self._json()
+        source = reply.text
+        if source is None:
+            assert reply.stream is not None
+            assert reply.stream.pieces is not None
+            return "".join(p if isinstance(p, str) else p.text for p in reply.stream.pieces)
+        if isinstance(source, str):
+            return self._template(source, "text")
+        if (source.file is None) == (source.generate is None):
+            self.report(("text",), "say either file or generate")
+            return ""
+        if source.generate is not None:
+            return _filler(source.generate.tokens)
+        text = self._file(source.file or "", "text", "file").decode("utf-8", "replace")
+        return self._template(text, "text") if reply.template is True else text
+
+    def _json(self) -> str | Callable[[Context], str]:
+        value = self.reply.json
+        if isinstance(value, str):  # sent as written: also a way to broken JSON
+            return self._template(value, "json")
+        dynamic = compile_value(value, CONTEXT_NAMES, self._below("json")) if self.templates else None
+        if dynamic is None:
+            return json.dumps(value, ensure_ascii=False)
+        return lambda context: json.dumps(dynamic(context), ensure_ascii=False)
+
+    def _tool_calls(self) -> Callable[[Context], list[completion.ToolCall]]:
+        makers: list[Callable[[Context], completion.ToolCall]] = []
+        for i, call in enumerate(self.reply.tool_calls or ()):
+            if isinstance(call, str):
+                makers.append(lambda c, name=call: (name, {}))  # type: ignore[misc]
+                continue
+            if len(call) != 1:
+                self.report(("tool_calls", i), "a call is one name and its arguments: `- get_weather: {city: Москва}`")
+                continue
+            ((name, arguments),) = call.items()
+            if not isinstance(arguments, (dict, type(None))):
+                self.report(("tool_calls", i, name), "arguments are a mapping, e.g. {city: Москва}")
+                continue
+            makers.append(self._tool_call(name, arguments or {}, i))
+        if not self.reply.tool_calls:
+            self.report(("tool_calls",), "an empty list calls nothing; name a function")
+        return lambda context: [make(context) for make in makers]
+
+    def _tool_call(self, name: str, arguments: dict[str, Any], i: int) -> Callable[[Context], completion.ToolCall]:
+        below = self._below("tool_calls", i, name)
+        dynamic = compile_value(arguments, CONTEXT_NAMES, below) if self.templates else None
+        if dynamic is None:
+            return lambda context: (name, arguments)
+        return lambda context: (name, dynamic(context))
+
+    def _message(self) -> tuple[Callable[[Subject, Context, Seed], Any], frozenset[str]]:
+        value = self.reply.message or {}
+        dynamic = compile_value(value, CONTEXT_NAMES, self._below("message")) if self.templates else None
+        if dynamic is not None:
+            return lambda s, c, seed: from_dict(dynamic(c), RESPONSES[s.call]), ALL_CALLS
+        fitting: dict[str, Any] = {}
+        wrong = ""
+        for call, cls in RESPONSES.items():
+            try:
+                fitting[call] = from_dict(value, cls)
+            except ValueError as failed:
+                wrong = wrong or str(failed)
+        if not fitting:
+            self.report(("message",), f"no reply of any call has this shape: {wrong}")
+            return lambda s, c, seed: None, ALL_CALLS
+        return lambda s, c, seed: fitting[s.call], frozenset(fitting)
+
+    # -- parts
+
+    def _status(self, content: str | None) -> str | None:
+        if self.reply.status is None:
+            return None
+        name = self.reply.status.upper().removeprefix(completion.PREFIX)
+        if content in ("image", "message", "error"):
+            self.report(("status",), f"{content} has no alternative to give a status to; leave it out")
+        elif name not in completion.STATUSES or name == "UNSPECIFIED":
+            near = difflib.get_close_matches(name, completion.STATUSES, 1)
+            names = [n for n in completion.STATUSES if n != "UNSPECIFIED"]
+            self.report(("status",), f"no such status: {name}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"))
+            return None
+        return name
+
+    def _template(self, source: str, *where: str | int) -> str | Callable[[Context], str]:
+        if not self.templates or not has_template(source):
+            return source
+        try:
+            template = compile_template(source, CONTEXT_NAMES)
+        except ValueError as failed:
+            self.report(where, str(failed))
+            return source
+        return lambda context: _as_text(template.render(context))
+
+    def _file(self, name: str, *where: str | int) -> bytes:
+        try:
+            return self.read_file(name)
+        except ValueError as failed:
+            self.report(where, str(failed))
+            return b""
+
+    def _pairs(self, field: str, pairs: dict[str, str] | None) -> tuple[tuple[str, Any], ...]:
+        out: list[tuple[str, Any]] = []
+        for key, value in (pairs or {}).items():
+            wrong = _wrong_key(key) or _wrong_value(value)
+            if wrong is not None:
+                self.report((field, key), wrong)
+            out.append((key, self._template(value, field, key)))
+        return tuple(out)
+
+    def _check_stream(self, content: str | None, make: Callable[[Subject, Context, Seed], Any]) -> None:
+        spec = self.reply.stream
+        if spec is None:
+            return
+        modes = [mode for mode in _MODES if getattr(spec, mode) is not None]
+        if len(modes) > 1:
+            self.report(("stream", modes[1]), f"{modes[0]} says already how the text is cut; leave one of them out")
+        if spec.pieces is not None:
+            self._check_pieces(spec)
+        if content == "image":
+            self.report(("stream",), "a picture is not streamed; leave stream out")
+        if spec.stop is not None and spec.stall is not None and spec.stall.after > spec.stop.after:
+            self.report(("stream", "stall"), "the stream has stopped before that")
+        n = self._chunk_count(content, spec)
+        for fault in ("stop", "stall"):
+            at = getattr(spec, fault)
+            if n is not None and at is not None and at.after > n:
+                have = "1 chunk" if n == 1 else f"{n} chunks"
+                self.report(("stream", fault, "after"), f"{at.after} is beyond the last chunk: the text makes {have}")
+
+    def _check_pieces(self, spec: model.Stream) -> None:
+        pieces = [p if isinstance(p, str) else p.text for p in spec.pieces or ()]
+        if not pieces or "" in pieces:
+            self.report(("stream", "pieces"), "each piece adds text; an empty one can't be told from the one before")
+        text = self.reply.text
+        if isinstance(text, str) and text != "".join(pieces):
+            self.report(("stream", "pieces"), "the pieces don't join to text; leave text out, the pieces say it all")
+        counts = [p.completion_tokens for p in spec.pieces or () if isinstance(p, model.Piece) and p.completion_tokens]
+        if any(a >= b for a, b in zip(counts, counts[1:], strict=False)):
+            self.report(("stream", "pieces"), "completion_tokens must grow from piece to piece")
+
+    def _chunk_count(self, content: str | None, spec: model.Stream) -> int | None:
+        """How many chunks there will be, as far as it can be known now."""
+        if spec.pieces is not None:
+            return len(spec.pieces)
+        if content not in ("text", "json", "refusal"):
+            return spec.chunks
+        text = self._text(content)
+        return spec.chunks if not isinstance(text, str) else len(pieces_of(text, spec))
+
+
+def _call(text: str | Callable[[Context], str], context: Context) -> str:
+    return text if isinstance(text, str) else text(context)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (dict, list, bool)) or value is None:
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+_WORDS = "Это текст заданной длины , который эмулятор пишет вместо модели . ".split()
+
+
+def _filler(n: int) -> str:
+    """Text of exactly `n` tokens by the emulator's own count."""
+    from . import tokens
+
+    words = (f" {word}" if word not in ",." else word for word in _WORDS)
+    unit = [piece for word in words for piece in tokens.split(word)]
+    return "".join(unit[i % len(unit)] for i in range(n)).lstrip()
+
+
+def _wrong_key(key: str) -> str | None:
+    if key != key.lower():
+        return f"metadata keys are in lower case on the wire; write {key.lower()}"
+    if key.startswith("grpc-") or key in ("content-type", "te", "user-agent"):
+        return "gRPC keeps this key for itself"
+    if not key or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in key):
+        return "a metadata key is made of a-z, 0-9, -, _ and ."
+    if key.endswith("-bin"):
+        return "binary metadata can't be written here; use error.details for google.rpc messages"
+    return None
+
+
+def _wrong_value(value: str) -> str | None:
+    if all(" " <= c <= "~" for c in value):
+        return None
+    return "metadata values are printable ASCII on the wire; other characters don't fit"
+
+
+def _notes(final: Any, subject: Subject, content: str | None) -> list[str]:
+    """Where a scripted reply is not what the request asked for; it is sent as scripted."""
+    if content is None or not final.alternatives:
+        return []
+    if content in ("json", "text") and subject.schema is not None:
+        return _json_notes(final.alternatives[0].message.text, subject.schema)
+    if content != "tool_calls":
+        return []
+    from ..api import to_dict
+    from .schema import mismatch
+
+    notes = []
+    choice = subject.tool_choice.raw if subject.tool_choice is not None else ""
+    calls = [c.function_call for c in final.alternatives[0].message.tool_call_list.tool_calls]
+    if choice == "NONE":
+        notes.append("sent tool calls although tool_choice is NONE")
+    if len(calls) > 1 and subject.request.HasField("parallel_tool_calls") and not subject.request.parallel_tool_calls.value:
+        notes.append(f"sent {len(calls)} tool calls although parallel_tool_calls is false")
+    tools = {tool.function.name: tool.function for tool in subject.request.tools}
+    for call in calls:
+        if call.name not in tools:
+            notes.append(f"called {call.name}, which the request does not offer")
+            continue
+        wrong = mismatch(to_dict(tools[call.name].parameters), to_dict(call.arguments))
+        if wrong is not None:
+            notes.append(f"arguments of {call.name} don't follow its parameters: {wrong}")
+    return notes
+
+
+def _json_notes(text: str, schema: dict[str, Any]) -> list[str]:
+    from .schema import mismatch
+
+    try:
+        value = json.loads(text)
+    except ValueError as failed:
+        return [f"the text is not JSON although a schema was asked for: {failed}"]
+    wrong = mismatch(schema, value)
+    return [] if wrong is None else [f"the JSON does not follow the asked schema: {wrong}"]
+
+
+def unrenderable(rule: str, failed: Exception) -> Status:
+    """The status of a call whose rule could not make its reply."""
+    return Status(Code.FAILED_PRECONDITION, f"{rule}: the reply can't be made: {failed}")

@@ -1,0 +1,164 @@
+"""From a final reply to a stream: cumulative PARTIAL messages, then the final one.
+
+As recorded: every message holds the whole text so far, a strict extension of the one before; all but the last are
+PARTIAL and the last, which still adds text, is the reply itself. Usage grows: input tokens stay, completion tokens and
+the total rise with each message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..api import CompletionResponse
+from ..errors import Status
+from ..rules import model
+from ..rules.duration import Delay, draw
+from ..seed import Seed
+from . import chunks, tokens
+
+DEFAULT_TOKENS = 14
+"""Tokens a chunk where a fixture says nothing: recorded streams add 9 to 18 a message."""
+
+FOREVER = -1
+"""A wait that only the client's leaving or the server's shutdown ends."""
+
+MODES: dict[str, Callable[[str, int], list[str]]] = {
+    "tokens": chunks.by_tokens,
+    "words": chunks.by_words,
+    "characters": chunks.by_characters,
+    "chunks": chunks.into,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One message: wait so many ns after the step before (or FOREVER), then send `message`, or end with `failure`."""
+
+    wait: int
+    message: Any = None
+    failure: Status | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How a play's final text is cut, paced and broken; `stop` is the status that ends it early."""
+
+    spec: model.Stream
+    seed: Seed
+    stop: Status | None = None
+    streaming: bool = True
+
+
+def pieces_of(text: str, spec: model.Stream) -> list[str]:
+    """`text` in the pieces that `spec` asks for; they join to exactly `text`."""
+    if spec.pieces is not None:
+        return _cut_to(text, [p if isinstance(p, str) else p.text for p in spec.pieces])
+    for mode, cut in MODES.items():
+        size = getattr(spec, mode)
+        if size is not None:
+            return cut(text, size)
+    return chunks.by_tokens(text, DEFAULT_TOKENS)
+
+
+def _cut_to(text: str, pieces: Sequence[str]) -> list[str]:
+    """Explicit pieces, as far as a truncated text goes."""
+    kept, left = [], len(text)
+    for piece in pieces:
+        if left <= 0:
+            break
+        kept.append(piece[:left])
+        left -= len(piece)
+    return kept or [""]
+
+
+def steps(final: Any, cutting: Cutting) -> Iterator[Step]:
+    """The steps of a streamed completion whose final message is `final`; a reply without text is one step."""
+    spec = cutting.spec
+    if not cutting.streaming:
+        yield from _single(final, cutting)
+        return
+    pieces, counts = _plan(final, spec)
+    waits = _waits(len(pieces), spec, cutting.seed)
+    stop_after = spec.stop.after if spec.stop is not None else None
+    end = 0
+    partial = CompletionResponse()
+    partial.CopyFrom(final)
+    for i, piece in enumerate(pieces):
+        stalled = _stall(spec, i)
+        if stop_after is not None and i >= stop_after:
+            yield Step(stalled, failure=cutting.stop)
+            return
+        end += len(piece)
+        last = i == len(pieces) - 1
+        wait = FOREVER if stalled == FOREVER else waits[i] + stalled
+        if last:
+            yield Step(wait, final)
+        else:
+            yield Step(wait, _partial(partial, final, end, counts[i]))
+    after = _stall(spec, len(pieces))
+    if cutting.stop is not None:
+        yield Step(after, failure=cutting.stop)
+    elif after:
+        yield Step(after)
+
+
+def _single(final: Any, cutting: Cutting) -> Iterator[Step]:
+    """A call that does not stream: one message; a stream's fault leaves none."""
+    stall = cutting.spec.stall
+    wait = 0 if stall is None else FOREVER if stall.for_.ns is None else stall.for_.ns
+    if cutting.stop is not None:
+        yield Step(wait, failure=cutting.stop)
+    else:
+        yield Step(wait, final)
+
+
+def _plan(final: Any, spec: model.Stream) -> tuple[list[str], list[int]]:
+    """The pieces of the final text, and the completion tokens by the end of each."""
+    if len(final.alternatives) != 1 or final.alternatives[0].message.WhichOneof("Content") != "text":
+        return [""], [0]
+    text = final.alternatives[0].message.text
+    pieces = pieces_of(text, spec)
+    estimates, so_far = [], 0
+    for piece in pieces:
+        so_far += max(1, tokens.count(piece))
+        estimates.append(so_far)
+    whole, goal = max(so_far, 1), final.usage.completion_tokens
+    counts: list[int] = []
+    for i, estimate in enumerate(estimates):
+        written = spec.pieces[i] if spec.pieces is not None else None
+        given = written.completion_tokens if isinstance(written, model.Piece) else None
+        count = given if given is not None else min(round(goal * estimate / whole), goal - (len(pieces) - 1 - i))
+        counts.append(count if given is not None else max(count, counts[-1] + 1 if counts else 1))
+    return pieces, counts
+
+
+def _partial(partial: Any, final: Any, end: int, count: int) -> Any:
+    alternative = partial.alternatives[0]
+    alternative.message.text = final.alternatives[0].message.text[:end]
+    alternative.status = _PARTIAL
+    if final.HasField("usage"):
+        partial.usage.completion_tokens = count
+        partial.usage.total_tokens = final.usage.input_text_tokens + count
+    return partial
+
+
+_PARTIAL = 1  # ALTERNATIVE_STATUS_PARTIAL
+
+
+def _waits(n: int, spec: model.Stream, seed: Seed) -> list[int]:
+    waits = []
+    for i in range(n):
+        piece = spec.pieces[i] if spec.pieces is not None and i < len(spec.pieces) else None
+        wait: Delay | None = spec.every if i else spec.first_after
+        if isinstance(piece, model.Piece) and piece.after is not None:
+            wait = piece.after
+        waits.append(draw(wait, seed, "chunk", i) if wait is not None else 0)
+    return waits
+
+
+def _stall(spec: model.Stream, i: int) -> int:
+    if spec.stall is None or spec.stall.after != i:
+        return 0
+    return FOREVER if spec.stall.for_.ns is None else spec.stall.for_.ns

@@ -1,0 +1,224 @@
+"""An operation's timeline: what it is at a given age, as a pure function.
+
+Stages are reached by age or by the number of Gets. Nothing runs: `Timeline.at` is asked, and answers the same for the
+same age and polls however often it is asked. An operation that is done always has a result, because a status that ends
+one without an error or a response can't be built here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..clock import SECOND
+from ..errors import Status
+from ..rules import model
+from ..rules.duration import draw
+from ..seed import Seed
+from .statuses import Report, ScriptedStatus, compile_status
+
+STATUSES = ("CREATED", "PENDING", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED")
+FINAL = ("COMPLETED", "FAILED", "CANCELED")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """From `at` (ns of age) or from the `poll`-th Get on, the operation is like this."""
+
+    at: int | None = None
+    poll: int | None = None
+    status: str = "IN_PROGRESS"
+    done: bool = False
+    error: ScriptedStatus | None = None
+    total: int | None = None
+    completed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What an operation is at one moment. `status` is None before the first stage; `since` is the age of the last change."""
+
+    status: str | None = None
+    done: bool = False
+    error: ScriptedStatus | None = None
+    total: int = 0
+    completed: int = 0
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Stages in order, and what single Gets meet."""
+
+    stages: tuple[Stage, ...]
+    faults: Mapping[int, ScriptedStatus] = field(default_factory=dict)
+
+    def at(self, age: int, polls: int, polled: Mapping[int, int]) -> Moment:
+        """The moment at `age` nanoseconds and after `polls` Gets; `polled` tells the age at which those Gets came
+        that a stage waits for.
+        """
+        moment = Moment()
+        for i, stage in enumerate(self.stages):
+            reached = self._reached(stage, age, polls, polled)
+            if reached is None or moment.done:
+                continue
+            total = stage.total if stage.total is not None else moment.total
+            completed = stage.completed if stage.completed is not None else moment.completed
+            if stage.status == "COMPLETED" and stage.completed is None:
+                completed = total
+            since = max(reached, moment.since)
+            if not stage.done:
+                completed, since = self._progress(i, age, total, completed, since)
+            moment = Moment(stage.status, stage.done, stage.error, total, completed, since)
+        return moment
+
+    @staticmethod
+    def _reached(stage: Stage, age: int, polls: int, polled: Mapping[int, int]) -> int | None:
+        if stage.at is not None:
+            return stage.at if age >= stage.at else None
+        assert stage.poll is not None
+        return polled.get(stage.poll, age) if polls >= stage.poll else None
+
+    def _progress(self, i: int, age: int, total: int, completed: int, since: int) -> tuple[int, int]:
+        """Batches completed by `age`: they run evenly to what the next stage says."""
+        stage = self.stages[i]
+        following = self.stages[i + 1] if i + 1 < len(self.stages) else None
+        if following is None or following.at is None or stage.at is None or stage.status != "IN_PROGRESS":
+            return completed, since
+        goal = following.completed
+        if goal is None:
+            goal = total if following.status == "COMPLETED" else completed
+        span, more = following.at - stage.at, goal - completed
+        if more <= 0 or span <= 0:
+            return completed, since
+        steps = min(more, (age - stage.at) * more // span)
+        return completed + steps, max(since, stage.at + -(-span * steps // more))
+
+
+DEFAULTS: Mapping[str, tuple[Stage, ...]] = {
+    "completion_async": (Stage(at=1 * SECOND, status="COMPLETED", done=True),),
+    "generate_image": (Stage(at=2 * SECOND, status="COMPLETED", done=True),),
+    "completion_batch": (
+        Stage(at=SECOND // 2, status="PENDING"),
+        Stage(at=1 * SECOND, status="IN_PROGRESS"),
+        Stage(at=4 * SECOND, status="COMPLETED"),
+        Stage(at=5 * SECOND, status="COMPLETED", done=True),
+    ),
+}
+"""Short enough that a client which looks at once and then every 10 s has its result at the second look (our choice)."""
+
+_SHARES = (("PENDING", 1, 20), ("IN_PROGRESS", 1, 5))
+"""A batch that is done after a given time is pending and in progress after these shares of it (as recorded, roughly)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled `operation:`; `timeline` draws what is random in it."""
+
+    spec: model.Operation
+    stages: tuple[Stage, ...] | None
+    error: ScriptedStatus | None
+    faults: Mapping[int, ScriptedStatus]
+
+    def timeline(self, call: str, seed: Seed) -> Timeline:
+        """The timeline of one operation of `call`."""
+        stages = self.stages
+        if stages is None:
+            stages = self._simple(call, seed)
+        if self.spec.at_poll is not None:
+            failing = Stage(poll=self.spec.at_poll, status="FAILED", done=True, error=self.error)
+            stages = (failing, *stages) if self.spec.done_after_polls is None else (failing,)
+        return Timeline(stages, self.faults)
+
+    def _simple(self, call: str, seed: Seed) -> tuple[Stage, ...]:
+        failed = self.error is not None and self.spec.at_poll is None
+        end: Any = {"status": "FAILED" if failed else "COMPLETED", "done": True, "error": self.error if failed else None}
+        batch = call == "completion_batch"
+        if self.spec.done_after_polls is not None:
+            n = self.spec.done_after_polls
+            steps = [Stage(poll=1, status="PENDING"), Stage(poll=2)] if batch else []
+            return (*(s for s in steps if s.poll is not None and s.poll < n), Stage(poll=n, **end))
+        if self.spec.done_after is None and not failed:
+            return DEFAULTS[call]
+        ns = draw(self.spec.done_after, seed, "done_after") if self.spec.done_after else DEFAULTS[call][-1].at or 0
+        steps = [Stage(at=ns * a // b, status=status) for status, a, b in _SHARES] if batch else []
+        return (*steps, Stage(at=ns, **end))
+
+
+def default_timeline(call: str) -> Timeline:
+    """The timeline of an operation that no rule says anything about."""
+    return Timeline(DEFAULTS[call])
+
+
+def compile_operation(spec: model.Operation, known: frozenset[str], report: Report) -> Plan:
+    """Compile `operation:`, telling `report` every mistake."""
+    ways = [name for name in ("done_after", "done_after_polls", "timeline") if getattr(spec, name) is not None]
+    if len(ways) > 1:
+        report((ways[1],), f"{ways[0]} says already when the operation is done; leave one of them out")
+    if spec.at_poll is not None and spec.error is None:
+        report(("at_poll",), "the operation fails at that Get: say with which error")
+    if spec.timeline is not None and spec.error is not None and spec.at_poll is None:
+        report(("error",), "with a timeline the error stands at its FAILED stage")
+
+    def status(error: str | model.Error | None, *where: str | int) -> ScriptedStatus | None:
+        if error is None:
+            return None
+        return compile_status(error, known, True, lambda path, text: report((*where, *path), text))
+
+    stages = None
+    if spec.timeline is not None:
+        stages = tuple(_stage(s, i, status, report) for i, s in enumerate(spec.timeline))
+        _check_order(stages, report)
+    faults = {n: status(fault.error, "polls", n, "error") for n, fault in (spec.polls or {}).items()}
+    return Plan(spec, stages, status(spec.error, "error"), {n: f for n, f in faults.items() if f is not None})
+
+
+def _stage(spec: model.Stage, i: int, status: Callable[..., ScriptedStatus | None], report: Report) -> Stage:
+    def wrong(field_name: str, text: str) -> None:
+        report(("timeline", i, field_name), text)
+
+    name = (spec.status or ("FAILED" if spec.error else "COMPLETED" if spec.done else "IN_PROGRESS")).upper()
+    name = "CANCELED" if name == "CANCELLED" else name
+    if name not in STATUSES:
+        wrong("status", f"no such status: {spec.status}; there are {', '.join(STATUSES)}")
+    done = spec.done if spec.done is not None else name in FINAL
+    if done and name not in FINAL:
+        wrong("done", f"an operation that is {name} can't be done; it ends COMPLETED, FAILED or CANCELED")
+    if spec.error is not None and name != "FAILED":
+        wrong("error", f"an operation with an error is FAILED, not {name}")
+    if spec.completed_batches is not None and spec.total_batches is not None and spec.completed_batches > spec.total_batches:
+        wrong("completed_batches", f"{spec.completed_batches} are more than the {spec.total_batches} there are")
+    error = status(spec.error, "timeline", i, "error")
+    return Stage(spec.at.ns, None, name, done, error, spec.total_batches, spec.completed_batches)
+
+
+def _check_order(stages: tuple[Stage, ...], report: Report) -> None:
+    if not stages:
+        report(("timeline",), "an empty timeline never ends; leave it out for the default one")
+    total = 0
+    for i, (before, after) in enumerate(zip(stages, stages[1:], strict=False), 1):
+        total = before.total or total
+        if before.done:
+            report(("timeline", i), "the operation is done before this stage")
+        if (after.at or 0) < (before.at or 0):
+            report(("timeline", i, "at"), "a stage can't come before the one above it; times are counted from creation")
+        if after.completed is not None and (after.total or total) and after.completed > (after.total or total):
+            report(("timeline", i, "completed_batches"), f"{after.completed} are more than the {after.total or total} there are")
+
+
+def failure(moment: Moment, context: Mapping[str, Any]) -> Status:
+    """The status a done operation that has no response ends with."""
+    from .. import wording
+    from ..errors import Code
+
+    if moment.error is not None:
+        return moment.error.status(context)
+    code = Code.CANCELLED if moment.status == "CANCELED" else Code.INTERNAL
+    return Status(code, wording.for_code(code))
+
+
+def uses_batches(spec: model.Operation) -> bool:
+    """Whether only a batch has what the timeline speaks of."""
+    return any(s.total_batches is not None or s.completed_batches is not None for s in spec.timeline or ())
+

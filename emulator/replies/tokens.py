@@ -1,0 +1,121 @@
+"""Tokens: how long a text is to a model, estimated.
+
+An estimate: the real tokenizer is not public. This one cuts text where a tokenizer would probably cut it, and was tuned
+to recorded traffic. `hello` and `ping` cost 15 input tokens, as there; the turns of a chat (28, 63, 95) and English
+replies come within a few per cent, and a Russian reply of 107 tokens is 107. In the recordings most Russian words are
+one token, which is why Cyrillic pieces are longer here than Latin ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from emulator.replies import graphemes
+
+_PIECE = re.compile(
+    r"""
+      [ ]?[A-Za-z\u00c0-\u024f]{1,8}
+    | [ ]?[\u0400-\u0481\u048a-\u052f]{1,12}
+    | [ ]?[0-9]{1,3}
+    | [ ]?[^\W\d_\u2e80-\ud7ff]{1,3}      # other alphabets; Han, kana and Hangul fall through to one a piece
+    | \r?\n
+    | [ ]{1,16}(?=[ ]\S)                  # an indent leaves its last space to the word
+    | [ \t]{1,16}
+    | [ ]?\S
+    | \s
+    """,
+    re.VERBOSE,
+)
+# The recorded chat template: a start mark and the assistant's opening frame the whole, a role and two line breaks each
+# message. The system's text stands there without its role.
+_FRAME = 10
+_ROLE = {"system": 2, "user": 4, "assistant": 6}
+_OTHER_ROLE = 4
+
+
+def split(text: str) -> list[str]:
+    """The pieces of `text`, none empty, whose join is exactly `text`; an empty text has none.
+
+    A space belongs to the piece after it, a punctuation mark is a piece, a long word is several. No piece ends within a
+    grapheme cluster. The pieces of a text cut after a piece are the same pieces.
+    """
+    pieces: list[str] = _PIECE.findall(text)
+    return pieces if graphemes.separate(text) else _whole(pieces, text)
+
+
+def count(text: str) -> int:
+    """How many pieces `split` makes of `text`."""
+    return len(split(text))
+
+
+def completion_tokens(text: str) -> int:
+    """What a reply of `text` costs: its pieces and the end mark (`Hi there! How are you?` is 8, as recorded)."""
+    return count(text) + 1
+
+
+def tool_call_tokens(tool_call_list: Any) -> int:
+    """What a reply of a `ToolCallList` costs: names, arguments as JSON, the end mark (recorded: 14 for one call)."""
+    return _calls(tool_call_list) + 1
+
+
+def input_tokens(messages: Iterable[Any], tools: Iterable[Any] = ()) -> int:
+    """What the prompt of a CompletionRequest's `messages` and `tools` costs, its chat template included.
+
+    A lone user message `hello` costs 15, as recorded, of which 14 are the template's. Tool calls and results cost their
+    names, arguments and contents; tools their names, descriptions and parameters.
+    """
+    return _FRAME + sum(map(_message, messages)) + sum(map(_tool, tools))
+
+
+def _message(message: Any) -> int:
+    total = _ROLE.get(message.role.lower(), _OTHER_ROLE) + count(message.text)
+    total += _calls(message.tool_call_list)
+    for result in message.tool_result_list.tool_results:
+        total += count(result.function_result.name) + count(result.function_result.content)
+    return total
+
+
+def _calls(tool_call_list: Any) -> int:
+    calls = [call.function_call for call in tool_call_list.tool_calls]
+    return sum(count(call.name) + _struct(call.arguments) for call in calls)
+
+
+def _tool(tool: Any) -> int:
+    function = tool.function
+    return count(function.name) + count(function.description) + _struct(function.parameters)
+
+
+def _struct(struct: Any) -> int:
+    """A google.protobuf.Struct as JSON: a brace pair is one piece, a key brings its colon, quotes are free."""
+    return 1 + sum(count(name) + 1 + _value(value) for name, value in struct.fields.items())
+
+
+def _value(value: Any) -> int:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return _struct(value.struct_value)
+    if kind == "list_value":
+        return 1 + sum(1 + _value(item) for item in value.list_value.values)
+    if kind == "string_value":
+        return count(value.string_value)
+    if kind == "number_value":
+        return count(f"{value.number_value:g}")
+    return 1
+
+
+def _whole(pieces: list[str], text: str) -> list[str]:
+    """`pieces` joined where the cut between two of them would fall within a cluster."""
+    ends, end = set(), 0
+    for cluster in graphemes.split(text):
+        end += len(cluster)
+        ends.add(end)
+    joined: list[str] = []
+    start = end = 0
+    for piece in pieces:
+        end += len(piece)
+        if end in ends:
+            joined.append(text[start:end])
+            start = end
+    return joined

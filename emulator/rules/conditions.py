@@ -1,0 +1,215 @@
+"""`when`: from what a rule asks to what differs.
+
+Each condition pairs a way to read the subject with a matcher. A condition's check gives its differences, and no
+difference is a match, so the code that decides is the code that explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from .model import Condition, When
+from .operators import Difference, Matcher, compile_condition
+from .paths import check as check_path
+from .subject import Subject
+
+CHATS = frozenset({"completion", "completion_async", "batch_row"})
+ALL_CALLS = CHATS | {"completion_batch", "generate_image"}
+_PICTURES = frozenset({"generate_image"})
+_TEXTUAL = CHATS | {"completion_batch"}
+
+FIELDS: Mapping[str, tuple[str, frozenset[str]]] = {
+    "question": ("text", CHATS),
+    "message": ("text", CHATS),
+    "any_message": ("texts", CHATS),
+    "system": ("text", CHATS),
+    "turn": ("number", CHATS),
+    "attempt": ("number", ALL_CALLS),
+    "model": ("model", ALL_CALLS),
+    "folder": ("text", ALL_CALLS),
+    "tools": ("list", CHATS),
+    "tool_choice": ("text", CHATS),
+    "response_format": ("text", _TEXTUAL),
+    "stream": ("boolean", _TEXTUAL),
+    "prompt": ("text", _PICTURES),
+    "weights": ("list", _PICTURES),
+    "seed": ("number", _PICTURES),
+    "ratio": ("text", _PICTURES),
+    "dataset": ("text", frozenset({"batch_row", "completion_batch"})),
+    "row": ("number", frozenset({"batch_row"})),
+}
+"""Conditions that compare one value: its kind, and the calls that have it."""
+
+Report = Callable[[tuple[str | int, ...], str], None]
+Descriptors = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One condition: where it stands, how the subject is read, what must hold."""
+
+    name: str
+    read: Callable[[Subject], Any]
+    matcher: Matcher
+
+    def check(self, subject: Subject) -> tuple[Difference, ...]:
+        """What differs; nothing if it holds."""
+        found = self.matcher.check(self.read(subject))
+        for difference in found:
+            difference.path = f"{self.name}.{difference.path}" if difference.path else self.name
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """`any`: one of several lists of conditions."""
+
+    name: str
+    among: tuple[tuple[Check, ...], ...]
+
+    def check(self, subject: Subject) -> tuple[Difference, ...]:
+        """The differences of the alternative that came nearest."""
+        nearest: tuple[Difference, ...] | None = None
+        for checks in self.among:
+            found = tuple(d for check in checks for d in check.check(subject))
+            if not found:
+                return ()
+            if nearest is None or len(found) < len(nearest):
+                nearest = found
+        return nearest or ()
+
+
+@dataclass(frozen=True, slots=True)
+class Neither:
+    """`not`: conditions that must not all hold."""
+
+    name: str
+    checks: tuple[Check, ...]
+
+    def check(self, subject: Subject) -> tuple[Difference, ...]:
+        if any(check.check(subject) for check in self.checks):
+            return ()
+        return (Difference(self.name, "not", "that these don't all hold", "they do"),)
+
+
+Check = Clause | Either | Neither
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A `when`: its checks, the calls that can meet it, and whether it looks at tool results."""
+
+    checks: tuple[Check, ...] = ()
+    calls: frozenset[str] = ALL_CALLS
+    looks_at_tool_results: bool = False
+
+
+def compile_when(when: When | None, descriptors: Descriptors, report: Report, prefix: str = "") -> Compiled:
+    """Compile `when`; `descriptors` are the request descriptors by call, against which paths are checked.
+
+    `report(path below when, text)` is told every mistake.
+    """
+    if when is None:
+        return Compiled()
+    checks: list[Check] = []
+    calls = ALL_CALLS
+    for name, (kind, fits) in FIELDS.items():
+        condition = getattr(when, name)
+        if condition is None:
+            continue
+        calls &= fits
+        matcher = compile_condition(condition, kind, _below(report, name))  # type: ignore[arg-type]
+        if matcher is not None:
+            checks.append(Clause(prefix + name, _reader(name), matcher))
+    for name, entries in _mapped(when):
+        for key, condition in entries.items():
+            clause, fits = _mapped_clause(name, key, condition, descriptors, report, prefix)
+            calls &= fits
+            if clause is not None:
+                checks.append(clause)
+    looks = when.tool_results is not None
+    for i, inner in enumerate(when.all or ()):
+        compiled = compile_when(inner, descriptors, _below(report, "all", i), prefix)
+        checks.extend(compiled.checks)
+        calls, looks = calls & compiled.calls, looks or compiled.looks_at_tool_results
+    if when.any is not None:
+        among = [compile_when(w, descriptors, _below(report, "any", i), prefix) for i, w in enumerate(when.any)]
+        if not among:
+            report(("any",), "an empty list can never match; list conditions or leave it out")
+        checks.append(Either(prefix + "any", tuple(c.checks for c in among)))
+        calls &= frozenset().union(*(c.calls for c in among)) if among else calls
+        looks = looks or any(c.looks_at_tool_results for c in among)
+    if when.not_ is not None:
+        inner_not = compile_when(when.not_, descriptors, _below(report, "not"), prefix + "not ")
+        checks.append(Neither(prefix + "not", inner_not.checks))
+        calls &= inner_not.calls
+        looks = looks or inner_not.looks_at_tool_results
+    return Compiled(tuple(checks), calls, looks)
+
+
+def _mapped(when: When) -> list[tuple[str, dict[str, Condition]]]:
+    names = ("tool_results", "options", "metadata", "request", "state")
+    return [(name, getattr(when, name)) for name in names if getattr(when, name) is not None]
+
+
+def _mapped_clause(
+    name: str, key: str, condition: Condition, descriptors: Descriptors, report: Report, prefix: str
+) -> tuple[Clause | None, frozenset[str]]:
+    below = _below(report, name, key)
+    read: Callable[[Subject], Any]
+    fits, kind = ALL_CALLS, "text"
+    if name == "tool_results":
+        fits, kind = CHATS, "texts"
+        read = _results_reader(key)
+    elif name == "metadata":
+        if key != key.lower():
+            below((), f"metadata keys are in lower case on the wire; write {key.lower()}")
+        read = lambda subject: subject.metadata(key)  # noqa: E731
+    elif name == "state":
+        read = lambda subject: subject.state(key)  # noqa: E731
+    else:
+        steps = tuple(key.split("."))
+        kind = "value"
+        fits, wrong = _fitting(name, key, descriptors)
+        if wrong is not None:
+            below((), wrong)
+        read = (lambda subject: subject.option(steps)) if name == "options" else (lambda subject: subject.path(steps))
+    matcher = compile_condition(condition, kind, below)  # type: ignore[arg-type]
+    return (None if matcher is None else Clause(f"{prefix}{name}.{key}", read, matcher)), fits
+
+
+def _fitting(name: str, key: str, descriptors: Descriptors) -> tuple[frozenset[str], str | None]:
+    """The calls whose requests have that path, and what is wrong if none has."""
+    fits, wrong = set(), None
+    for call, descriptor in descriptors.items():
+        path = key
+        if name == "options":
+            path = ("generation_options." if call == "generate_image" else "completion_options.") + key
+        problem = check_path(path, descriptor)
+        if problem is None:
+            fits.add(call)
+        wrong = wrong or problem
+    return (frozenset(fits), None) if fits else (ALL_CALLS, wrong)
+
+
+def _results_reader(key: str) -> Callable[[Subject], Any]:
+    if key != "*":
+        return lambda subject: subject.tool_results.get(key, ())
+    return lambda subject: tuple(text for texts in subject.tool_results.values() for text in texts)
+
+
+def _reader(name: str) -> Callable[[Subject], Any]:
+    return lambda subject: getattr(subject, name)
+
+
+def _below(report: Report, *steps: str | int) -> Report:
+    return lambda path, text: report((*steps, *path), text)
+
+
+def names_of(when: When) -> list[str]:
+    """The conditions that `when` sets, by their names in fixtures."""
+    return [f.encode_name for f in msgspec.structs.fields(When) if getattr(when, f.name) is not None]

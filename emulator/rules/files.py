@@ -1,0 +1,113 @@
+"""Fixtures, wherever they come from: files, folders of them, or plain mappings given from Python.
+
+A folder is read in name order, `*.yaml` and `*.yml`, its subfolders included. What a fixture refers to (`text: {file:
+...}`, `image: ...`) is looked for beside it and never outside the folder that was given, links included.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import Mistake
+from .decode import INVALID, Problems, decode
+from .document import nodes_of, parse, read
+from .model import File
+
+SUFFIXES = (".yaml", ".yml")
+LARGEST_FILE = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Source:
+    """One file's fixtures. `file` is None where they can't be read; `problems` tells why."""
+
+    name: str
+    problems: Problems
+    file: File | None = None
+    root: Path | None = None
+    folder: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def read_file(self, name: str) -> bytes:
+        """The bytes of a file that a fixture refers to. Raises ValueError that says why there are none."""
+        if self.root is None or self.folder is None:
+            raise ValueError(f"{name}: fixtures given from Python have no folder to look in; write the text in place")
+        path = self.folder / name
+        try:
+            real = path.resolve(strict=True)
+        except (OSError, RuntimeError, ValueError):
+            raise ValueError(f"{name}: no such file beside {self.name}") from None
+        if not real.is_relative_to(self.root):
+            raise ValueError(f"{name}: it is outside the fixtures' folder; put it beside {self.name}")
+        if not real.is_file():
+            raise ValueError(f"{name}: it is not a file")
+        try:
+            if real.stat().st_size > LARGEST_FILE:
+                raise ValueError(f"{name}: it is larger than {LARGEST_FILE >> 20} MiB")
+            return real.read_bytes()
+        except OSError as failed:
+            raise ValueError(f"{name}: it can't be read: {failed.strerror}") from None
+
+
+def load_sources(fixtures: Iterable[Any]) -> list[Source]:
+    """The sources of these paths and mappings, in the order given; mistakes are in each one's problems."""
+    out: list[Source] = []
+    for n, given in enumerate(fixtures, 1):
+        if isinstance(given, Mapping):
+            out.append(_inline(given, n))
+        else:
+            out.extend(_of_path(Path(os.fspath(given))))
+    seen: set[Path] = set()
+    return [s for s in out if s.folder is None or (path := s.folder / Path(s.name).name) not in seen and not seen.add(path)]  # type: ignore[func-returns-value]
+
+
+def _of_path(path: Path) -> list[Source]:
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and _visible(p, path) and not p.is_dir())
+        return [_read(file, path) for file in found]
+    if not path.exists():
+        problems = Problems(str(path))
+        problems.mistakes.append(Mistake(str(path), 0, 0, "no such file or folder"))
+        return [Source(str(path), problems)]
+    return [_read(path, path.parent)]
+
+
+def _visible(path: Path, root: Path) -> bool:
+    """Hidden files and folders are left out: editors' backups, and the copies a mounted ConfigMap keeps of itself."""
+    return not any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _read(path: Path, root: Path) -> Source:
+    problems = Problems(str(path))
+    source = Source(str(path), problems, None, root.resolve(), path.parent.resolve())
+    real = path.resolve()
+    if not real.is_relative_to(source.root or real):
+        problems.mistakes.append(Mistake(str(path), 0, 0, "it is a link to outside the fixtures' folder; copy the file"))
+        return source
+    text = read(path, problems.mistakes)
+    if text is None:
+        return source
+    node = parse(text, str(path), problems.mistakes, problems.warnings)
+    if node is None:
+        return source
+    file = decode(node, File, problems)
+    source.file = None if file is INVALID else file
+    return source
+
+
+def _inline(value: Mapping[str, Any], n: int) -> Source:
+    name = f"fixtures[{n}]"
+    problems = Problems(name)
+    source = Source(name, problems)
+    try:
+        node = nodes_of(dict(value))
+    except (TypeError, ValueError) as failed:
+        problems.mistakes.append(Mistake(name, 0, 0, str(failed)))
+        return source
+    file = decode(node, File, problems)
+    source.file = None if file is INVALID else file
+    return source

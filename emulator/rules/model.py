@@ -1,0 +1,286 @@
+"""The fixture language as types: what a file may say, field by field.
+
+One declaration serves the loader (`decode` walks it beside the YAML nodes), the JSON Schema for editors, and the
+reference. What a field means is told in the reference and where the field is compiled; here stands only its shape.
+Scalars that are compared with something of a client's are kept as written (`Text`), so that `12:30`, `no` and `+20`
+stay what their author typed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from .duration import Delay, Duration
+
+Text = Annotated[str, Meta(extra_json_schema={"type": ["string", "number", "boolean"]})]
+"""A scalar as its author wrote it."""
+
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+
+CALLS = ("completion", "completion_async", "completion_batch", "batch_row", "generate_image")
+Call = Literal["completion", "completion_async", "completion_batch", "batch_row", "generate_image"]
+Per = Literal["session", "folder", "question", "request", "idempotency-key"]
+AfterLast = Literal["repeat", "cycle", "pass", "error"]
+
+
+class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    pass
+
+
+class Operators(_Strict):
+    """How a value is compared; all that are given must hold."""
+
+    equals: Text | list[Text] | None = None
+    contains: Text | list[Text] | None = None
+    word: Text | list[Text] | None = None
+    matches: Text | list[Text] | None = None
+    glob: Text | list[Text] | None = None
+    one_of: list[Text] | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    present: bool | None = None
+    all: list[Condition] | None = None
+    any: list[Condition] | None = None
+    not_: Condition | None = field(default=None, name="not")
+
+
+Condition = Text | list[Text] | Operators
+
+
+class When(_Strict):
+    """What a rule asks of a request; all that is given must hold."""
+
+    question: Condition | None = None
+    message: Condition | None = None
+    any_message: Condition | None = None
+    system: Condition | None = None
+    tool_results: dict[str, Condition] | None = None
+    turn: Condition | None = None
+    attempt: Condition | None = None
+    model: Condition | None = None
+    folder: Condition | None = None
+    tools: Condition | None = None
+    tool_choice: Condition | None = None
+    response_format: Condition | None = None
+    stream: Condition | None = None
+    options: dict[str, Condition] | None = None
+    prompt: Condition | None = None
+    weights: Condition | None = None
+    seed: Condition | None = None
+    ratio: Condition | None = None
+    dataset: Condition | None = None
+    row: Condition | None = None
+    metadata: dict[str, Condition] | None = None
+    request: dict[str, Condition] | None = None
+    state: dict[str, Condition] | None = None
+    all: list[When] | None = None
+    any: list[When] | None = None
+    not_: When | None = field(default=None, name="not")
+
+
+class GeneratedText(_Strict):
+    """Filler of a given length."""
+
+    tokens: Annotated[int, Meta(ge=1, le=100_000)]
+
+
+class TextSource(_Strict):
+    """Where a text comes from, if it isn't written in place."""
+
+    file: str | None = None
+    generate: GeneratedText | None = None
+
+
+class Error(_Strict):
+    """A status: `code` alone brings the real service's wording."""
+
+    code: str
+    message: str | None = None
+    retry_after: Duration | None = None
+    details: dict[str, dict[str, Any]] | list[dict[str, dict[str, Any]]] | None = None
+
+
+class Usage(_Strict):
+    """Token counts; what is left out is counted."""
+
+    input_text_tokens: NotNegative | None = None
+    completion_tokens: NotNegative | None = None
+    total_tokens: NotNegative | None = None
+    reasoning_tokens: NotNegative | None = None
+
+
+class Piece(_Strict):
+    """One chunk of a stream: what it adds, and optionally what the usage says by then and how long it waits."""
+
+    text: str
+    completion_tokens: NotNegative | None = None
+    after: Delay | None = None
+
+
+class Stop(_Strict):
+    """The stream ends with an error once `after` chunks are sent."""
+
+    after: NotNegative
+    error: str | Error = "UNAVAILABLE"
+
+
+class Stretch:
+    """How long a stream stalls: a duration, or `forever`."""
+
+    __slots__ = ("ns",)
+
+    def __init__(self, ns: int | None) -> None:
+        self.ns = ns
+        """Nanoseconds; None is for ever."""
+
+    @classmethod
+    def from_scalar(cls, text: str) -> Stretch:
+        """Raises ValueError for anything but a duration or `forever`."""
+        return cls(None if text == "forever" else Duration.from_scalar(text).ns)
+
+
+class Stall(_Strict):
+    """The stream goes silent for a while once `after` chunks are sent."""
+
+    after: NotNegative
+    for_: Stretch = field(name="for")
+
+
+class Stream(_Strict):
+    """How the final text is cut, paced and broken."""
+
+    tokens: Positive | None = None
+    words: Positive | None = None
+    characters: Positive | None = None
+    chunks: Positive | None = None
+    pieces: list[str | Piece] | None = None
+    first_after: Delay | None = None
+    every: Delay | None = None
+    stop: Stop | None = None
+    stall: Stall | None = None
+
+
+class Reply(_Strict):
+    """What the model finally answers, or how the call fails."""
+
+    text: str | TextSource | None = None
+    json: Any | UnsetType = UNSET
+    tool_calls: list[str | dict[str, Any]] | None = None
+    image: str | None = None
+    message: dict[str, Any] | None = None
+    error: str | Error | None = None
+    status: str | None = None
+    usage: Usage | None = None
+    model_version: str | None = None
+    headers: dict[str, str] | None = None
+    trailers: dict[str, str] | None = None
+    delay: Delay | None = None
+    stream: Stream | None = None
+    template: bool | None = None
+    use: str | list[str] | None = None
+
+
+class Turn(Reply, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One of a sequence of replies."""
+
+    repeat: Positive = 1
+
+
+class Stage(_Strict):
+    """A point in an operation's life, counted from its creation."""
+
+    at: Duration
+    status: str | None = None
+    total_batches: NotNegative | None = None
+    completed_batches: NotNegative | None = None
+    error: str | Error | None = None
+    done: bool | None = None
+
+
+class PollFault(_Strict):
+    """What one Get meets; the operation itself lives on."""
+
+    error: str | Error
+
+
+class Operation(_Strict):
+    """An operation's life after it was created."""
+
+    done_after: Delay | None = None
+    done_after_polls: Positive | None = None
+    timeline: list[Stage] | None = None
+    at_poll: Positive | None = None
+    error: str | Error | None = None
+    polls: dict[Positive, PollFault] | None = None
+
+
+class Then(_Strict):
+    """What changes once the rule has been chosen."""
+
+    state: dict[str, Text]
+
+
+class Expect(_Strict):
+    """How often verification wants the rule to have been chosen."""
+
+    at_least: NotNegative | None = None
+    at_most: NotNegative | None = None
+    exactly: NotNegative | None = None
+
+
+class Rule(_Strict):
+    """When a request is like this, answer like that."""
+
+    name: str | None = None
+    call: Call | list[Call] | None = None
+    when: When | None = None
+    reply: Reply | None = None
+    replies: Annotated[list[Turn], Meta(min_length=1)] | None = None
+    per: Per = "session"
+    after_last: AfterLast = "repeat"
+    operation: Operation | None = None
+    times: Positive | None = None
+    priority: int = 0
+    then: Then | None = None
+    expect: Expect | None = None
+
+
+class Defaults(_Strict):
+    """What the replies of this file have unless they say otherwise."""
+
+    stream: Stream | None = None
+    delay: Delay | None = None
+    model_version: str | None = None
+    usage: Usage | None = None
+    headers: dict[str, str] | None = None
+    trailers: dict[str, str] | None = None
+    template: bool | None = None
+    operation: Operation | None = None
+
+
+class File(_Strict):
+    """A fixture file."""
+
+    vars: dict[str, Text] | None = None
+    defaults: Defaults | None = None
+    snippets: dict[str, Reply] | None = None
+    rules: list[Rule] | None = None
+    fallback: Reply | None = None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a fixture file, for editors."""
+
+    def hook(type_: type) -> dict[str, Any]:
+        if issubclass(type_, Duration):
+            return type_.json_schema()
+        if type_ is Stretch:
+            return {"type": "string", "examples": ["5s", "forever"]}
+        raise NotImplementedError(type_)
+
+    schema = msgspec.json.schema(File, schema_hook=hook)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fm-emulator fixtures", **schema}

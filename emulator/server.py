@@ -1,0 +1,182 @@
+"""The composition root: what an emulator is made of, its listeners, health and shutdown. Reads top-down.
+
+`Emulator` is also the Python API: `with Emulator(...) as e:` runs it in a background thread, `async with` in the caller's
+loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from . import control
+from .clock import Clock
+from .config import Config, from_values
+from .engine.book import Book, load
+from .engine.choose import State
+from .gates import Gates
+from .gates import validation as validation_gate
+from .seed import Seed
+from .services import completion, endpoint, generation, operation, reflection
+from .services.decide import decider
+from .services.health import Health
+from .services.router import Router
+from .sessions import Session
+from .transport.grpc_aio import Server
+
+log = logging.getLogger("emulator")
+GRACE = 5.0
+"""Seconds that calls under way are given when the server stops; docker allows ten in all."""
+
+
+class Emulator:
+    """A local emulator of the Foundation Models gRPC API.
+
+    `fixtures` is a path, a mapping of what a file would hold, or a list of either; the other options are those of
+    `fm-emulator serve`, by name (`seed`, `strict`, `lenient`, `speed`, `now`, `advertise`, `host`). `port` is a free one
+    unless given.
+
+        with Emulator(fixtures="fixtures/") as e:
+            sdk = AIStudio(folder_id="b1g", auth="key", endpoint=e.target, verify=False)
+
+    Raises FixtureError with every mistake in the fixtures and UsageError for options, both before anything listens.
+    """
+
+    def __init__(self, fixtures: Any = (), **options: Any) -> None:
+        config = options.pop("config", None)
+        self.config: Config = config or from_values({"port": 0, "fixtures": fixtures, **options})
+        self.book: Book = load(self.config.fixtures)
+        clock = Clock(self.config.now, self.config.speed)
+        seed = Seed(self.config.seed)
+        self.session = Session("", self.book, State(), clock, seed, self.config.strict)
+        self.port = 0
+        self._health = Health()
+        self._server: Server | None = None
+        self._thread: _Thread | None = None
+
+    @property
+    def target(self) -> str:
+        """Where it serves, `127.0.0.1:50051`, for a channel or the SDK's `endpoint`."""
+        if not self.port:
+            raise RuntimeError("the emulator does not serve yet; enter it with `with` or `async with` first")
+        host = self.config.host
+        loopback = host in ("localhost", "0.0.0.0", "::", "[::]")  # noqa: S104
+        return f"{'127.0.0.1' if loopback else host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen and serve, in the running loop. Raises UsageError if the port is taken."""
+        router = self._router()
+        server = Server(router.answer, router.services)
+        self.port = server.bind(self.config.host, self.config.port)
+        await server.start()
+        self._server = server
+        self._health.serve(router.services)
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Say NOT_SERVING, end who waits for ever, let calls finish for `grace` real seconds, then end them."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        self._health.shut_down()
+        self.session.clock.close()
+        await server.stop(grace)
+        self.port = 0
+
+    def _router(self) -> Router:
+        gates = Gates() if self.config.lenient else Gates(validation=validation_gate.check)
+        decide = decider(gates)
+        handlers = {
+            **completion.handlers(decide),
+            **generation.handlers(decide),
+            **operation.handlers(),
+            **endpoint.handlers(lambda: self.port, self.config.advertise),
+            **self._health.handlers(),
+            **reflection.handlers(lambda: router.services),
+        }
+        if self.config.loopback_only:
+            handlers.update(control.handlers())
+        router = Router(self.session, handlers)
+        return router
+
+    # -- in the caller's loop
+
+    async def __aenter__(self) -> Emulator:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.stop(0 if kind is not None else GRACE)
+
+    # -- in a thread of its own
+
+    def __enter__(self) -> Emulator:
+        self._thread = _Thread(self)
+        self._thread.run()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.end(0 if kind is not None else GRACE)
+
+
+class _Thread:
+    """A background thread with a loop of its own in which an emulator serves."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="fm-emulator", daemon=True)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.set_exception_handler(quiet)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def run(self) -> None:
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._emulator.start(), self._loop).result()
+        except BaseException:
+            self._finish()
+            raise
+
+    def end(self, grace: float) -> None:
+        asyncio.run_coroutine_threadsafe(self._emulator.stop(grace), self._loop).result()
+        self._finish()
+
+    def _finish(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+
+def quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Several loops in one process share gRPC's one poller, and the slower one finds its pipe read already: no error."""
+    if isinstance(context.get("exception"), BlockingIOError):
+        return
+    loop.default_exception_handler(context)
+
+
+def write_ready_file(path: str, target: str) -> None:
+    """Tell where the emulator serves, as JSON, in one step so that no reader sees half of it."""
+    text = json.dumps({"grpc": target, "http": None, "pid": os.getpid()}) + "\n"
+    folder = Path(path).resolve().parent
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".ready-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise

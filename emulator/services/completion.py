@@ -1,0 +1,33 @@
+"""TextGenerationService: a completion, in one message or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from ..call import Call
+from ..replies.streams import FOREVER
+from .decide import Decide, begin
+from .router import Handler
+
+PATH = "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion"
+
+
+def handlers(decide: Decide) -> Mapping[str, Handler]:
+    """The service's methods by path."""
+
+    async def completion(call: Call) -> AsyncIterator[bytes]:
+        play, _ = decide(call, "completion")
+        clock = call.session.clock
+        at = await begin(play, call)
+        for step in play.steps():
+            if step.wait == FOREVER:
+                await clock.forever()
+            elif step.wait:
+                at += step.wait
+                await clock.until(at)
+            if step.failure is not None:
+                raise step.failure
+            if step.message is not None:
+                yield step.message.SerializeToString()
+
+    return {PATH: completion}

@@ -1,0 +1,162 @@
+"""From a call to what its service answers, with everything that all calls have in common around it.
+
+Here a call gets its session, its ids and its journal entry; here, and nowhere else, an exception becomes a status; and
+here a call is logged, whatever became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+
+from ..api import METHODS, RequestInfo, RpcStatus, pack
+from ..call import Call
+from ..clock import Monotonic
+from ..errors import Code, Status
+from ..journal import Entry, masked
+from ..sessions import Session
+
+Handler = Callable[[Call], AsyncIterator[bytes]]
+
+log = logging.getLogger("emulator.calls")
+MOST_TRAILER_BYTES = 4096
+"""Clients fail with RESOURCE_EXHAUSTED, which SDKs retry, when trailers pass 8 KiB; message and details stay within half."""
+
+QUIET = ("/grpc.",)
+"""Methods that tools call all the time: neither in the journal nor, unless at debug, in the log."""
+
+
+class Router:
+    """Answers calls by their method. `handlers` is by path; `session` the one that calls belong to."""
+
+    def __init__(self, session: Session, handlers: Mapping[str, Handler]) -> None:
+        self._session = session
+        self._handlers = handlers
+        self.services = tuple(sorted({path.split("/")[1] for path in handlers}))
+
+    async def answer(self, call: Call) -> AsyncIterator[bytes]:
+        """The messages of the reply, serialized. Raises the Status it ends with, ready for the wire, if not OK."""
+        began = Monotonic.now()
+        self._open(call)
+        entry = call.entry
+        try:
+            async with aclosing(self._handler(call)(call)) as messages:  # type: ignore[type-var]
+                async for message in messages:
+                    entry.sent += 1
+                    yield message
+            entry.code = "OK"
+        except Status as status:
+            entry.code, entry.message = status.code.name, status.message
+            raise for_wire(status, call) from None
+        except (asyncio.CancelledError, GeneratorExit):
+            late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
+            entry.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            entry.message = "the client's deadline passed" if late else "the client left"
+            raise
+        except Exception as failed:
+            entry.code, entry.message = "INTERNAL", f"{type(failed).__name__}: {failed}"
+            logging.getLogger("emulator").exception("a defect of the emulator, in %s", call.method)
+            broken = Status(Code.INTERNAL, "a defect of the emulator; its log has the traceback")
+            raise for_wire(broken, call) from None
+        finally:
+            entry.took = Monotonic.now() - began
+            self._log(call)
+
+    def _open(self, call: Call) -> None:
+        session = call.session = self._session
+        session.calls += 1
+        bits = session.seed.bits("call", session.calls).hex()
+        call.request_id = session.seed.uuid("request", session.calls)
+        trace = bits[:16]
+        call.headers.append(("x-request-id", call.request_id))
+        call.headers.append(("x-server-trace-id", f"{trace}:{bits[16:32]}:{trace}:1"))
+        client_id = call.header("x-client-request-id")
+        if client_id is not None:
+            call.headers.append(("x-client-request-id", client_id))
+        metadata = masked(tuple(call.metadata))
+        now = session.clock.now()
+        call.entry = Entry(f"c{session.calls}", call.method, "", call.request, metadata, call.peer, now)
+        if not call.method.startswith(QUIET):
+            session.journal.add(call.entry)
+
+    def _handler(self, call: Call) -> Handler:
+        handler = self._handlers.get(call.method)
+        if handler is not None:
+            return handler
+        raise Status(Code.UNIMPLEMENTED, self._hint(call.method))
+
+    def _hint(self, method: str) -> str:
+        service, _, name = method.removeprefix("/").partition("/")
+        if service in self.services:
+            names = [path.rpartition("/")[2] for path in self._handlers if path.startswith(f"/{service}/")]
+            return f"{service} has no method {name or '(none)'}; it has {', '.join(sorted(names))}"
+        if method in METHODS:
+            return f"{service} is known, but this emulator does not serve it"
+        near = difflib.get_close_matches(service, self.services, 1, 0.5)
+        there = f"did you mean {near[0]}?" if near else f"there are {', '.join(s for s in self.services if 'yandex' in s)}"
+        return f"no such service: {service}; {there}"
+
+    def _log(self, call: Call) -> None:
+        entry = call.entry
+        level = logging.DEBUG if call.method.startswith(QUIET) else logging.INFO
+        if not log.isEnabledFor(level):
+            return
+        fields = {
+            "call": entry.id,
+            "method": call.method,
+            "rule": entry.rule,
+            "status": entry.code or "CANCELLED",
+            "ms": round(entry.took * 1000, 1),
+            "messages": entry.sent,
+            "request_id": call.request_id,
+        }
+        if entry.message:
+            fields["message"] = entry.message
+        log.log(level, "%s", _line(entry), extra={"fields": fields})
+        for note in entry.notes:
+            log.warning("%s %s: %s", entry.id, entry.rule, note)
+
+
+def _line(entry: Entry) -> str:
+    method = entry.method.rpartition(".")[2]
+    rule = f" rule={entry.rule}" if entry.rule else ""
+    why = f" {entry.message}" if entry.message else ""
+    return f"{entry.id} {method}{rule} {entry.code} {entry.took * 1000:.1f}ms{why}"
+
+
+def for_wire(status: Status, call: Call) -> Status:
+    """`status` as it travels: with RequestInfo among its details, and message and details within 4 KiB."""
+    details = [pack(RequestInfo(request_id=call.request_id)), *(pack(detail) for detail in status.details)]
+    message = fitting(status.message, MOST_TRAILER_BYTES // 2 if len(details) > 1 else MOST_TRAILER_BYTES * 2 // 3)
+    rpc = RpcStatus(code=int(status.code), message=message, details=details)
+    raw = rpc.SerializeToString(deterministic=True)
+    room = MOST_TRAILER_BYTES - _encoded(message)
+    if len(raw) * 4 // 3 > room:  # the message is in both places; the details say less before they say nothing
+        rpc.message = fitting(message, 200)
+        raw = rpc.SerializeToString(deterministic=True)
+    while len(raw) * 4 // 3 > room and len(rpc.details) > 1:
+        del rpc.details[-1]
+        raw = rpc.SerializeToString(deterministic=True)
+    trailers = {**dict(call.trailers), **status.trailers, "grpc-status-details-bin": raw}
+    return Status(status.code, message, details=status.details, trailers=trailers)
+
+
+def _encoded(text: str) -> int:
+    """Bytes of `text` as `grpc-message`: what is not printable ASCII becomes %XX."""
+    return sum(1 if 0x20 <= byte <= 0x7E and byte != 0x25 else 3 for byte in text.encode("utf-8", "replace"))
+
+
+def fitting(text: str, room: int) -> str:
+    """`text`, cut so that it takes at most `room` bytes on the wire."""
+    if _encoded(text) <= room:
+        return text
+    kept, used = [], _encoded("…")
+    for character in text:
+        used += _encoded(character)
+        if used > room:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"

@@ -1,0 +1,198 @@
+"""grpc.aio: the default transport. It makes a `Call` of each RPC and writes what the router yields; nothing else knows grpc.
+
+Messages are bytes in both directions: a deserializer that fails inside grpc.aio would reach the client as UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from ..api import METHODS
+from ..call import Call
+from ..clock import Monotonic
+from ..errors import Status, UsageError
+
+Answer = Callable[[Call], AsyncIterator[bytes]]
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # or a taken port would be shared silently
+    ("grpc.server.max_pending_requests", 100_000),  # without these two, bursts on one channel come back CANCELLED
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    ("grpc.max_metadata_size", 64 * 1024),
+    ("grpc.absolute_max_metadata_size", 128 * 1024),
+)
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Server:
+    """A grpc.aio server that answers every method, known or not, with `answer`."""
+
+    def __init__(self, answer: Answer, services: tuple[str, ...]) -> None:
+        self._answer = answer
+        self._server = grpc.aio.server(options=OPTIONS)
+        by_service: dict[str, dict[str, Any]] = {}
+        for method in METHODS.values():
+            if method.service in services:
+                by_service.setdefault(method.service, {})[method.name] = self._handler(method.path)
+        for service, handlers in by_service.items():
+            register = getattr(self._server, "add_registered_method_handlers", None)
+            if register is not None:
+                register(service, handlers)
+        self._server.add_generic_rpc_handlers((_Everything(by_service, self._handler),))
+
+    def bind(self, host: str, port: int) -> int:
+        """Listen on `host`; the port, or a free one for 0. `localhost` is 127.0.0.1 and, where there is IPv6, ::1.
+
+        Raises UsageError if the port is taken or the address isn't ours.
+        """
+        if host != "localhost":
+            return self._bind_one(host, port)
+        for attempt in range(20):
+            chosen = self._bind_one("127.0.0.1", port)
+            if not _has_ipv6():
+                return chosen
+            try:
+                self._bind_one("::1", chosen)
+            except UsageError:
+                if port or attempt == 19:
+                    raise
+                continue  # that free number is taken over there: try another
+            return chosen
+        raise AssertionError("unreachable")
+
+    def _bind_one(self, host: str, port: int) -> int:
+        address = f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
+        if port:
+            _check_free(host, port)
+        try:
+            bound = self._server.add_insecure_port(address)
+        except RuntimeError as failed:
+            raise UsageError(f"can't listen on {address}: {failed}") from None
+        if not bound:
+            raise UsageError(f"can't listen on {address}: it is taken, or no address of this machine")
+        return int(bound)
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, give those under way `grace` seconds, then end them."""
+        await self._server.stop(grace)
+
+    def _handler(self, path: str) -> Any:
+        method = METHODS.get(path)
+        if method is None or method.client_streaming:
+            return grpc.stream_stream_rpc_method_handler(self._streams(path))
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(path))
+        return grpc.unary_unary_rpc_method_handler(self._unary(path))
+
+    def _unary(self, path: str) -> Any:
+        async def unary(request: bytes, context: Any) -> bytes:
+            call = _call(path, request, context)
+            reply = b""
+            try:
+                async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
+                    async for reply in messages:
+                        pass
+            except Status as status:
+                await _end(status, call, context)
+            await context.send_initial_metadata(tuple(call.headers))
+            _trail(call, context)
+            return reply
+
+        return unary
+
+    def _stream(self, path: str) -> Any:
+        async def stream(request: bytes, context: Any) -> None:
+            await self._write(_call(path, request, context), context)
+
+        return stream
+
+    def _streams(self, path: str) -> Any:
+        async def streams(requests: AsyncIterator[bytes], context: Any) -> None:
+            call = _call(path, b"", context)
+            call.requests = requests
+            await self._write(call, context)
+
+        return streams
+
+    async def _write(self, call: Call, context: Any) -> None:
+        begun = False
+        try:
+            async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
+                async for message in messages:
+                    if not begun:
+                        begun = True
+                        await context.send_initial_metadata(tuple(call.headers))
+                    await context.write(message)
+        except Status as status:
+            await _end(status, call, context, begun)
+        _trail(call, context)
+
+
+class _Everything(grpc.GenericRpcHandler):
+    """Answers what isn't registered as well, so that a mistyped method gets a hint and a journal entry."""
+
+    def __init__(self, known: Mapping[str, Mapping[str, Any]], make: Callable[[str], Any]) -> None:
+        self._known = {f"/{service}/{name}": h for service, handlers in known.items() for name, h in handlers.items()}
+        self._make = make
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        path = handler_call_details.method
+        known = self._known.get(path)
+        return known if known is not None else self._make(path)
+
+
+def _call(path: str, request: bytes, context: Any) -> Call:
+    left = context.time_remaining()
+    deadline = None if left is None else Monotonic.now() + left
+    return Call(path, request, tuple(context.invocation_metadata() or ()), context.peer(), deadline)
+
+
+def _trail(call: Call, context: Any) -> None:
+    if call.trailers:
+        context.set_trailing_metadata(tuple(call.trailers))
+
+
+async def _end(status: Status, call: Call, context: Any, begun: bool = False) -> None:
+    """End the RPC with `status`; abort raises, so nothing after it runs."""
+    if not begun:
+        await context.send_initial_metadata(tuple(call.headers))
+    await context.abort(_CODES[int(status.code)], status.message, tuple(status.trailers.items()))
+
+
+def _has_ipv6() -> bool:
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _check_free(host: str, port: int) -> None:
+    """gRPC words a taken port badly; asking first gives the sentence, and gRPC's own check still stands behind it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host.strip("[]"), port))
+    except socket.gaierror:
+        raise UsageError(f"host: {host} is no address; give one of this machine, e.g. 127.0.0.1 or 0.0.0.0") from None
+    except OSError as failed:
+        if failed.errno == errno.EADDRINUSE:
+            raise UsageError(f"port {port} on {host} is taken; stop what listens there, or give --port 0 for a free one") from None
+        if failed.errno == errno.EACCES:
+            raise UsageError(f"port {port} on {host} is not for this user; give one above 1023") from None
+        raise UsageError(f"can't listen on {host}:{port}: {failed.strerror}") from None

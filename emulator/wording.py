@@ -1,0 +1,96 @@
+"""The service's own sentences, in one place.
+
+Texts under "seen" were reported of the real service and are kept to the letter; nothing is known of those under "chosen",
+which follow the manner of a sister API. Where a text is learnt, it changes here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from .errors import Code
+
+# -- seen
+
+REFUSAL = "Я не могу обсуждать эту тему. Давайте поговорим о чём-нибудь ещё."
+INVALID_MODEL_URI = "invalid model_uri"
+EMPTY_TEXT = "empty message text"
+UNSAFE_IMAGE = (
+    "it is not possible to generate an image from this request because it may violate the terms of use"
+)
+
+
+def session(request_id: str, client_request_id: str, folder: str, internal_id: str, text: str) -> str:
+    """A refusal from inside a generation session, as the service introduces it."""
+    return (
+        f"Error in session internal_id={internal_id}&request_id={request_id}"
+        f"&client_request_id={client_request_id}&folder_id={folder}: {text}"
+    )
+
+
+def invalid_role(role: str) -> str:
+    return f"invalid message role '{role}'"
+
+
+def text_length(n: int) -> str:
+    return f"text length is {n}, which is outside the range (0, 100000]"
+
+
+def too_many_tokens(n: int, limit: int) -> str:
+    return f"number of input tokens must be no more than {limit}, got {n}"
+
+
+def prompt_too_long(n: int) -> str:
+    return f"Prompt positive size {n} exceeds limit (500)"
+
+
+SEEN_BY_CODE = {
+    Code.RESOURCE_EXHAUSTED: "ai.textGenerationCompletionSessionsCount.count gauge quota limit exceed: allowed 10 requests",
+    Code.UNAUTHENTICATED: "IAM token or API key has to be passed in request",
+    Code.PERMISSION_DENIED: (
+        "Permission to [resource-manager.folder {folder}, resource-manager.cloud {cloud}, "
+        "organization-manager.organization {organization}] denied"
+    ),
+}
+"""Messages for a scripted status that names a code alone."""
+
+# -- chosen
+
+CHOSEN_BY_CODE = {
+    Code.CANCELLED: "The operation was cancelled",
+    Code.UNKNOWN: "Unknown error",
+    Code.INVALID_ARGUMENT: "Request validation error",
+    Code.DEADLINE_EXCEEDED: "Deadline exceeded",
+    Code.NOT_FOUND: "Not found",
+    Code.ALREADY_EXISTS: "Already exists",
+    Code.FAILED_PRECONDITION: "Failed precondition",
+    Code.ABORTED: "Aborted",
+    Code.OUT_OF_RANGE: "Out of range",
+    Code.UNIMPLEMENTED: "Not implemented",
+    Code.INTERNAL: "Internal server error",
+    Code.UNAVAILABLE: "Service is temporarily unavailable, try again later",
+    Code.DATA_LOSS: "Data loss",
+}
+
+
+def validation(field: str, text: str) -> str:
+    """A request's field that is out of bounds, in a sister API's manner."""
+    return f"Validation error:\n{field}: {text}"
+
+
+REQUIRED = "Field is required"
+
+
+def in_range(low: object, high: object) -> str:
+    return f"Value must be in the range of {low} to {high}"
+
+
+def operation_not_found(operation_id: str) -> str:
+    return f"Operation {operation_id} not found"
+
+
+def for_code(code: Code, *, folder: str = "", image: bool = False) -> str:
+    """The message of a status that was scripted by its code alone."""
+    if image and code is Code.INVALID_ARGUMENT:
+        return UNSAFE_IMAGE
+    text = SEEN_BY_CODE.get(code) or CHOSEN_BY_CODE[code]
+    return text.format(folder=folder or "b1g00000000000000000", cloud="b1g00000000000000001",
+                       organization="bpf00000000000000002") if "{" in text else text
