@@ -64,13 +64,13 @@ def tool_reply(
     response = CompletionResponse()
     alternative = response.alternatives.add()
     alternative.message.role = "assistant"
-    used = 1
+    tool_calls = alternative.message.tool_call_list
     for name, arguments in calls:
-        call = alternative.message.tool_call_list.tool_calls.add().function_call
+        call = tool_calls.tool_calls.add().function_call
         call.name = name
         call.arguments.update(arguments)
-        used += tokens.count(name) + tokens.count(str(arguments))
     alternative.status = STATUSES[status]
+    used = tokens.tool_call_tokens(tool_calls)
     return _finish(response, subject, used, usage, version, None)
 
 

@@ -29,10 +29,11 @@ def split(text: str) -> list[str]:
         return list(text)
     clusters: list[str] = []
     start = flags = 0
+    plain = {char for char in set(text) if char != "\r" and separate(char)}
     for position in range(1, len(text)):
         before, char = text[position - 1], text[position]
-        flags = flags + 1 if _is_flag(before) else 0
-        if _joined(before, char, flags):
+        flags = flags + 1 if before not in plain and _is_flag(before) else 0
+        if not (before in plain and char in plain) and _joined(before, char, flags):
             continue
         clusters.append(text[start:position])
         start = position

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any, TypeGuard
 
 from emulator.replies.patterns import example_of
@@ -88,7 +87,10 @@ class Shaper:
         if kind == "array":
             return self._array(flat, name, depth)
         if kind in ("integer", "number"):
-            return _number(flat, self._seed.at(name), nth + self._turn, whole=kind == "integer")
+            # Its fractions are the slowest thing to import here, and few processes come this way.
+            from emulator.replies.numbers import number_for
+
+            return number_for(flat, self._seed.at(name), nth + self._turn, whole=kind == "integer")
         if kind == "boolean":
             return (nth + self._turn) % 2 == 0
         return None if kind == "null" else _text(flat, name, self._seed.at(name), nth)
@@ -267,7 +269,7 @@ def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
 def _both(word: str, left: Any, right: Any) -> Any:
     if left == right:
         return left
-    if word in _TIGHTER and _is_number(left) and _is_number(right):
+    if word in _TIGHTER and is_number(left) and is_number(right):
         return _TIGHTER[word](left, right)
     if word == "type":
         return _common_types(left, right) or right
@@ -292,56 +294,14 @@ def _common_types(left: Any, right: Any) -> list[Any]:
     return common
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a keyword's value can be reckoned with: neither a boolean nor infinite."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _limit(schema: dict[str, Any], word: str, otherwise: int) -> int:
     value = schema.get(word)
-    return max(0, math.ceil(value)) if _is_number(value) else otherwise
-
-
-def _number(schema: dict[str, Any], seed: Seed, nth: int, *, whole: bool) -> int | float:
-    """A number within the bounds, from 1 to 100 if they leave the choice, of two decimals if they allow it."""
-    step = schema.get("multipleOf")
-    unit = abs(Fraction(str(step))) if step and _is_number(step) else Fraction(1 if whole else "0.01")
-    if whole:
-        unit = Fraction(unit.numerator)
-    low, high = _range(schema, unit)
-    first, last = math.ceil(low / unit), math.floor(high / unit)
-    first += _excluded(schema, "exclusiveMinimum", first * unit)
-    last -= _excluded(schema, "exclusiveMaximum", last * unit)
-    if first > last:
-        return _told(low if whole else (low + high) / 2)
-    chosen = seed.integer(first, last)
-    for shift in range(20):
-        number = _told((first + (chosen - first + nth + shift) % (last - first + 1)) * unit)
-        # Validators divide in floating point, where 0.3 is no multiple of 0.1.
-        if not isinstance(step, float) or isinstance(number, int) or (number / step).is_integer():
-            break
-    return number
-
-
-def _range(schema: dict[str, Any], unit: Fraction) -> tuple[Fraction, Fraction]:
-    lows = [Fraction(str(schema[word])) for word in ("minimum", "exclusiveMinimum") if _is_number(schema.get(word))]
-    highs = [Fraction(str(schema[word])) for word in ("maximum", "exclusiveMaximum") if _is_number(schema.get(word))]
-    width = max(Fraction(99), 100 * unit)
-    if lows:
-        return max(lows), min(highs) if highs else max(lows) + width
-    if not highs:
-        return Fraction(1), 1 + width
-    return (Fraction(1) if min(highs) >= 1 else min(highs) - width), min(highs)
-
-
-def _excluded(schema: dict[str, Any], word: str, number: Fraction) -> bool:
-    bound = schema.get(word)
-    if bound is True:  # as draft 4 has it
-        return number == schema.get(word.removeprefix("exclusive").lower())
-    return _is_number(bound) and number == Fraction(str(bound))
-
-
-def _told(number: Fraction) -> int | float:
-    return number.numerator if number.denominator == 1 else float(number)
+    return max(0, math.ceil(value)) if is_number(value) else otherwise
 
 
 def _text(schema: dict[str, Any], name: str, seed: Seed, nth: int) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 from jinja2 import filters
@@ -96,6 +95,9 @@ def _attributes(namespace: Namespace) -> dict[str, Any]:
 # -- values
 
 
+_LISTED = (list, tuple, set, frozenset, range, KeysView, ValuesView, ItemsView)
+
+
 def plain(value: Any) -> Any:
     """`value` in JSON's types, a copy. Raises ValueError for what has no such form, jinja2's error for an undefined."""
     if isinstance(value, Undefined):
@@ -107,9 +109,9 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset, range, type({}.keys()), type({}.values()), type({}.items()))):
-        return [plain(one) for one in value]
-    if isinstance(value, (Iterator, types.GeneratorType)):
+    if isinstance(value, _LISTED):
+        return list(map(plain, value))
+    if isinstance(value, Iterator):
         raise ValueError("a sequence is not made yet: add | list")
     if callable(value):
         raise ValueError("a function is no value: call it with ()")

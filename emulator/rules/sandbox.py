@@ -162,12 +162,13 @@ def _guarded(name: str, function: Callable[..., Any], *, limited: bool = False) 
 
 # -- the environment
 
+_STRING_METHODS = (  # noqa: SIM905
+    "capitalize casefold count endswith find index isalnum isalpha isdecimal isdigit islower isnumeric isspace "
+    "istitle isupper lower lstrip partition removeprefix removesuffix rfind rindex rpartition rsplit rstrip split "
+    "splitlines startswith strip swapcase title upper"
+).split()
 _METHODS: dict[type, frozenset[str]] = {
-    str: frozenset(  # noqa: SIM905
-        "capitalize casefold count endswith find index isalnum isalpha isdecimal isdigit islower isnumeric isspace "
-        "istitle isupper lower lstrip partition removeprefix removesuffix rfind rindex rpartition rsplit rstrip split "
-        "splitlines startswith strip swapcase title upper".split()
-    ),
+    str: frozenset(_STRING_METHODS),
     dict: frozenset(("get", "items", "keys", "values")),
     list: frozenset(("count", "index")),
     tuple: frozenset(("count", "index")),
@@ -255,7 +256,8 @@ def environment() -> jinja2.Environment:
     env.filters.update({name: _guarded(name, function, limited=True) for name, function in LIMITED.items()})
     env.filters.update({name: _guarded(name, function) for name, function in OWN.items()})
     env.filters.update({_LOOP: _each, _JOIN: _joined, _BUILT: _built})
-    env.tests = {name: _guarded(name, TESTS[name]) for name in TESTS}
+    tests: Mapping[str, Any] = TESTS
+    env.tests = {name: _guarded(name, test) for name, test in tests.items()}
     env.globals = {name: env.globals[name] for name in ("range", "dict", "namespace")}
     return env
 

@@ -87,9 +87,8 @@ def compile_template(source: str, known: frozenset[str]) -> Template:
         compiled = Compiled(source)
     except jinja2.TemplateSyntaxError as error:
         where = f"line {error.lineno} of the text: " if error.lineno and "\n" in source.strip() else ""
-        raise ValueError(
-            f"{where}{error.message or 'not a template'} (`template: false` leaves braces alone)"
-        ) from None
+        remedy = "" if isinstance(error, Refused) else " (`template: false` leaves braces alone)"
+        raise ValueError(f"{where}{error.message or 'it is no template'}{remedy}") from None
     for name in sorted(compiled.names - known):
         near = difflib.get_close_matches(name, known, 1)
         also = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known)) or 'none here'}"

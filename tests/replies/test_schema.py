@@ -111,9 +111,9 @@ SCHEMAS = st.recursive(
 )
 WORDS = st.sampled_from(
     """
-    type properties required items prefixItems minItems maxItems enum const default examples anyOf oneOf allOf $ref $defs
+    type properties required items prefixItems minItems maxItems enum const default examples anyOf oneOf allOf $ref
     minimum maximum exclusiveMinimum multipleOf minLength maxLength pattern format nullable additionalProperties
-    minProperties if then else not contains uniqueItems patternProperties propertyNames $id $schema
+    minProperties if then else not contains uniqueItems patternProperties propertyNames $id $schema $defs
     """.split()  # noqa: SIM905
 )
 NONSENSE = st.recursive(
