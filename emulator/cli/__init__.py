@@ -53,6 +53,17 @@ def _option(field: dataclasses.Field[Any]) -> Callable[[Function], Function]:
     return click.option(flag, field.name, metavar=about["metavar"], **settings)
 
 
+target_option = click.option(
+    "--target",
+    default="localhost:50051",
+    envvar=ENVIRONMENT_PREFIX + "TARGET",
+    show_envvar=True,
+    show_default=True,
+    metavar="H:P",
+    help="Where the emulator serves.",
+)
+
+
 class _Path(click.ParamType):
     """A path; an environment variable holds several, separated as the system separates paths."""
 

@@ -1,0 +1,21 @@
+"""`fm-emulator check`: is everything in these fixtures as it should be?"""
+
+from __future__ import annotations
+
+import click
+
+from ..engine.book import load
+from ..engine.reach import unreachable
+
+
+@click.command("check")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+def command(paths: tuple[str, ...]) -> None:
+    """Check fixture files and folders; exit status 1 and a line for every mistake if there are any."""
+    book = load(paths)
+    for warning in sorted((*book.warnings, *unreachable(book))):
+        click.echo(f"{warning} (warning)", err=True)
+    if not book.files:
+        click.echo("no *.yaml or *.yml file there", err=True)
+    rules, files = len(book.rules), book.files
+    click.echo(f"{rules} rule{'s' if rules != 1 else ''} in {files} file{'s' if files != 1 else ''}: all well")

@@ -1,0 +1,216 @@
+"""`fm-emulator try`: what would be answered, by which rule, and why others lost; no server is needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..config import from_values
+from ..errors import Status, UsageError
+from . import options_of
+
+CALLS = ("completion", "completion_async", "completion_batch", "generate_image")
+
+
+@click.command("try")
+@click.argument("question", default="", metavar="[TEXT]")
+@options_of("fixtures", "seed", "strict", "lenient")
+@click.option("--call", "name", type=click.Choice(CALLS), default="completion", show_default=True, help="Which call.")
+@click.option("--model", default=None, metavar="MODEL", help="Model: a name, name/branch or a full URI.")
+@click.option("--folder", default="b1gtest", show_default=True, metavar="ID", help="The folder of the model's URI.")
+@click.option("--system", default=None, metavar="TEXT", help="A system message before the question.")
+@click.option("--stream", is_flag=True, help="Show the chunks of a stream and their instants.")
+@click.option("--request", "file", default=None, metavar="FILE", help="The whole request as JSON; - is standard input.")
+@click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Request metadata; may be given again.")
+@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 100), help="Make the call so many times.")
+@click.pass_context
+def command(ctx: click.Context, question: str, **given: Any) -> None:
+    """Show what would be answered to TEXT (a question, a prompt, or a dataset's id), by which rule, and why others lost."""
+    from ..engine.book import load
+
+    config = from_values({name: given[name] for name in ("fixtures", "seed", "strict", "lenient")})
+    request = _request(question, given)
+    trial = _Trial(load(config.fixtures), config, given["name"], request, _metadata(given["pairs"]))
+    failed = False
+    for n in range(given["repeat"]):
+        if given["repeat"] > 1:
+            click.echo(f"— call {n + 1}")
+        failed = not trial.run()
+    ctx.exit(1 if failed else 0)
+
+
+def _metadata(pairs: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    out = []
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"metadata: {pair!r} is not KEY=VALUE")
+        out.append((key.lower(), value))
+    return tuple(out)
+
+
+def _request(question: str, given: dict[str, Any]) -> Any:
+    from ..api import BatchCompletionRequest, CompletionRequest, ImageGenerationRequest
+
+    name = given["name"]
+    classes = {"completion_batch": BatchCompletionRequest, "generate_image": ImageGenerationRequest}
+    cls = classes.get(name, CompletionRequest)
+    if given["file"] is not None:
+        return _request_file(given["file"], cls)
+    if not question:
+        raise UsageError("give a TEXT, or the whole request with --request FILE")
+    request = cls(model_uri=_uri(given["model"], given["folder"], name))
+    if name == "completion_batch":
+        request.source_dataset_id = question
+        return request
+    if name == "generate_image":
+        request.messages.add().text = question
+        return request
+    request.completion_options.stream = given["stream"]
+    for role, text in (("system", given["system"]), ("user", question)):
+        if text is not None:
+            message = request.messages.add()
+            message.role, message.text = role, text
+    return request
+
+
+def _uri(model: str | None, folder: str, name: str) -> str:
+    if model is not None and "://" in model:
+        return model
+    scheme, default = ("art", "yandex-art") if name == "generate_image" else ("gpt", "yandexgpt")
+    model = model or default
+    return f"{scheme}://{folder}/{model}" + ("" if "/" in model else "/latest")
+
+
+def _request_file(path: str, cls: Any) -> Any:
+    from ..api import from_dict
+
+    try:
+        text = click.get_text_stream("stdin").read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        return from_dict(json.loads(text), cls)
+    except OSError as failed:
+        raise UsageError(f"request: {path} can't be read: {failed.strerror}") from None
+    except ValueError as failed:
+        raise UsageError(f"request: {path}: {failed}") from None
+
+
+class _Trial:
+    """A session without a server, in which the same request is made again and again."""
+
+    def __init__(self, book: Any, config: Any, name: str, request: Any, metadata: tuple[tuple[str, str], ...]) -> None:
+        from ..clock import Clock
+        from ..engine.choose import State
+        from ..gates import Gates
+        from ..gates.validation import check
+        from ..seed import Seed
+        from ..sessions import Session
+
+        self._session = Session("", book, State(), Clock(config.now, config.speed), Seed(config.seed), config.strict)
+        self._gates = Gates() if config.lenient else Gates(validation=check)
+        self._name, self._request, self._metadata = name, request, metadata
+
+    def run(self) -> bool:
+        """Make the call and show what came of it; whether it went well."""
+        from ..call import Call
+        from ..engine.book import CALLS_BY_METHOD
+        from ..engine.choose import apply, choose
+        from ..engine.explain import paste, short, story
+        from ..rules.subject import Subject
+
+        path = next(path for path, call in CALLS_BY_METHOD.items() if call == self._name)
+        raw = self._request.SerializeToString()
+        call = Call(path, raw, self._metadata, "try", message=self._request, session=self._session)
+        try:
+            self._gates.admit(call, self._name)
+        except Status as refused:
+            click.echo(f"refused before any rule is asked: {refused}")
+            return False
+        session = self._session
+        subject = Subject(self._name, self._request, raw, call.texts, session.state.scenario)
+        told = story(session.book, session.state, subject)
+        play, delta = choose(session.book, session.state, subject, session.seed)
+        well = False
+        if play.unmatched and session.strict:
+            click.echo(f"FAILED_PRECONDITION: {short(session.book, session.state, subject, 'ID')}")
+        else:
+            apply(session.state, delta)
+            well = self._show(play)
+        click.echo(f"\nanswered by: {play.rule}" if well or not play.unmatched else "")
+        click.echo(told)
+        if play.unmatched:
+            click.echo(f"\na rule that matches it:\n\n{paste(subject)}")
+        return well
+
+    def _show(self, play: Any) -> bool:
+        if play.delay:
+            click.echo(f"after {play.delay / 1e9:g} s")
+        if play.failure is not None:
+            click.echo(str(play.failure))
+            return False
+        for note in play.notes:
+            click.echo(f"note: {note}")
+        if play.cutting is not None and self._name == "completion":
+            return _show_steps(play)
+        if play.timeline is not None:
+            _show_timeline(play.timeline)
+        _show_final(play.final())
+        return True
+
+
+def _show_steps(play: Any) -> bool:
+    from ..replies.streams import FOREVER
+
+    at, sent = play.delay, ""
+    for step in play.steps():
+        if step.wait == FOREVER:
+            click.echo("… then nothing, until the client leaves")
+            return True
+        at += step.wait
+        if step.failure is not None:
+            click.echo(f"{at / 1e9:8.3f} s  {step.failure}")
+            return False
+        if step.message is None:
+            continue
+        alternative = step.message.alternatives[0] if step.message.alternatives else None
+        if alternative is None or alternative.message.WhichOneof("Content") != "text" or not play.cutting.streaming:
+            _show_final(step.message)
+            continue
+        text, status = alternative.message.text, alternative.status
+        label = {1: "PARTIAL", 2: "TRUNCATED_FINAL", 3: "FINAL", 4: "CONTENT_FILTER"}.get(status, str(status))
+        tokens = step.message.usage.completion_tokens
+        click.echo(f"{at / 1e9:8.3f} s  {label:<8} {tokens:>5} tokens  …{text[len(sent):]!r}")
+        sent = text
+    return True
+
+
+def _show_timeline(timeline: Any) -> None:
+    for stage in timeline.stages:
+        when = f"{stage.at / 1e9:g} s" if stage.at is not None else f"Get {stage.poll}"
+        error = f" {stage.error.code.name}" if stage.error is not None else ""
+        click.echo(f"at {when}: {stage.status}{error}{', done' if stage.done else ''}")
+    for n, fault in timeline.faults.items():
+        click.echo(f"Get {n} fails: {fault.code.name}")
+
+
+def _show_final(final: Any) -> None:
+    from ..api import to_dict
+
+    if final is None:
+        return
+    shown = to_dict(final)
+    alternatives = shown.get("alternatives", [])
+    if len(alternatives) == 1 and "text" in alternatives[0].get("message", {}):
+        click.echo(alternatives[0]["message"]["text"])
+        status = alternatives[0].get("status", "").removeprefix("ALTERNATIVE_STATUS_")
+        usage = shown.get("usage", {})
+        click.echo(
+            f"({status}, {usage.get('input_text_tokens', '0')} + "
+            f"{usage.get('completion_tokens', '0')} tokens, {shown.get('model_version', '')})"
+        )
+        return
+    if "image" in shown:
+        shown["image"] = f"{len(final.image)} bytes"
+    click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
