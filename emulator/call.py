@@ -1,6 +1,7 @@
 """`Call`: the one thing that travels from a transport through the gates to a service and back.
 
-Transports make it, gates fill it in, services read it. It knows nothing of any transport: a call is bytes in, bytes out.
+Transports make it, gates fill it in, services read it. It knows nothing of any transport: a call is bytes in, bytes
+out.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ start at any instant and run at any speed. `Monotonic` is the machine's own stea
 rather than to the story it tells: drain, limits on patterns and templates, log durations. Nothing else in the package
 reads a clock or sleeps.
 
-Instants of `Clock` are whole nanoseconds since the Unix epoch; those of `Monotonic` are seconds from an arbitrary start.
+Instants of `Clock` are whole nanoseconds since the Unix epoch; those of `Monotonic` are seconds from an arbitrary
+start.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Monotonic:
 
 
 class Clock:
-    """The emulator's time: starts at `start` (nanoseconds since the epoch; the real time if None), runs `speed` times as fast.
+    """The emulator's time: starts at `start` (nanoseconds since the epoch; the real time if None), runs `speed` times
+    as fast.
 
     `speed` 60 makes a scripted minute take a second. Raises ValueError for a speed that is not positive.
     """
@@ -51,7 +53,8 @@ class Clock:
     async def until(self, instant: int) -> None:
         """Return once `instant` has come; at once if it has passed.
 
-        The wait is computed from the instant itself, so a schedule of instants does not drift however late each wake-up is.
+        The wait is computed from the instant itself, so a schedule of instants does not drift however late each
+        wake-up is.
         """
         while (left := instant - self.now()) > 0:
             await asyncio.sleep(min(left / SECOND / self.speed, 3600.0))

@@ -1,7 +1,7 @@
 """Options, declared once: the command line, the environment and the Python API all read `Config`.
 
-Each field carries its help and its environment variable is `FM_EMULATOR_` and its name in capitals. `from_values` is the
-one place that checks values, whoever gives them.
+Each field carries its help and its environment variable is `FM_EMULATOR_` and its name in capitals. `from_values` is
+the one place that checks values, whoever gives them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class Config:
     """Everything that can be set about an emulator."""
 
     fixtures: tuple[Any, ...] = option(
-        (), "A fixture file, or a folder whose *.yaml and *.yml files are read in name order.", metavar="PATH", many=True
+        (),
+        "A fixture file, or a folder whose *.yaml and *.yml files are read in name order.",
+        metavar="PATH",
+        many=True,
     )
     host: str = option("localhost", "Address to listen on; localhost is both 127.0.0.1 and ::1.", metavar="HOST")
     port: int = option(50051, "Port for gRPC; 0 takes a free one.", kind=int, metavar="N")
@@ -85,7 +88,9 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def instant(value: int | str | datetime.datetime) -> int:
-    """Nanoseconds since the epoch for an ISO 8601 time (UTC unless it says otherwise), a datetime, or such a number itself."""
+    """Nanoseconds since the epoch for an ISO 8601 time (UTC unless it says otherwise), a datetime, or such a number
+    itself.
+    """
     if isinstance(value, int):
         return value
     if isinstance(value, str):

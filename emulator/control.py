@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 from .api import ExplainResponse
 from .call import Call
@@ -33,7 +34,7 @@ async def _explain(call: Call) -> AsyncIterator[bytes]:
     yield explained(entry, call).SerializeToString()
 
 
-def explained(entry: Entry, call: Call) -> ExplainResponse:  # type: ignore[valid-type]
+def explained(entry: Entry, call: Call) -> Any:
     """The account of one call. Of a call that a rule answered it is told with counters and states as they are now."""
     head = f"{entry.id} {entry.method} {entry.code or 'open'}" + (f": {entry.message}" if entry.message else "")
     name = CALLS_BY_METHOD.get(entry.method)

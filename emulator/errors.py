@@ -60,7 +60,9 @@ class Status(Exception):
 
 @dataclass(frozen=True, order=True)
 class Mistake:
-    """One thing wrong in a fixture: where it stands (1-based line and column; 0 means the whole file) and what was meant."""
+    """One thing wrong in a fixture: where it stands (1-based line and column; 0 means the whole file) and what was
+    meant.
+    """
 
     file: str
     line: int

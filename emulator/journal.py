@@ -19,9 +19,10 @@ SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key")
 class Entry:
     """One call. `began` is the emulator's clock (ns), `took` real seconds; `code` is None while the call is open.
 
-    `rule` names the rule that answered, "default", "fallback", or nothing where no rule is asked. `story` is the account
-    of why no rule matched, made at the time, since counters and states move on. `notes` are remarks on a reply that was
-    sent as scripted although the request asked otherwise.
+    `rule` names the rule that answered, "default", "fallback", or nothing where no rule is asked. `story` is the
+    account
+    of why no rule matched under strictness, made at the time, since counters and states move on. `notes` are remarks
+    on a reply that was sent as scripted although the request asked otherwise.
     """
 
     id: str

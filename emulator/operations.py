@@ -1,7 +1,8 @@
 """Operations: what is under way.
 
 An operation is a timeline, not a task. What a Get answers is a function of the record (creation time, timeline, polls,
-cancellation) and the clock; nothing runs in the background, so a million waiting operations cost memory alone. Shapes are
+cancellation) and the clock; nothing runs in the background, so a million waiting operations cost memory alone. Shapes
+are
 those of recorded traffic: a text operation has description, creator and times and no metadata; a picture's has nothing
 but its id until it is done; a batch has times and metadata.
 """
@@ -31,8 +32,8 @@ _PICTURES_KEPT = 32
 
 @dataclass(slots=True)
 class Record:
-    """One operation. `created` is the clock's instant (ns); `polled` the ages at which those Gets came that a stage of the
-    timeline waits for; `cancelled` the age at which it was cancelled while pending.
+    """One operation. `created` is the clock's instant (ns); `polled` the ages at which those Gets came that a stage
+    of the timeline waits for; `cancelled` the age at which it was cancelled while pending.
     """
 
     id: str
@@ -105,7 +106,9 @@ class Operations:
         return record
 
     def message(self, record: Record) -> Any:
-        """The Operation as clients see it now. A picture is drawn when first asked for, which takes a while: see `slow`."""
+        """The Operation as clients see it now. A picture is drawn when first asked for, which takes a while: see
+        `slow`.
+        """
         moment = record.moment(self._clock.now())
         operation = Operation(id=record.id, done=moment.done)
         if record.call in DESCRIPTIONS:
@@ -167,7 +170,7 @@ class Operations:
 
 
 def _first(records: OrderedDict[str, Record], n: int) -> list[Record]:
-    found = []
+    found: list[Record] = []
     for record in records.values():
         if len(found) == n:
             break

@@ -1,8 +1,8 @@
 """Randomness: there is none, only hashes.
 
 Every random choice is a pure function of the seed and of what the choice is for (session, rule identity, call index,
-purpose). Nothing is drawn from a stream, so what arrives elsewhere, or in which order, changes no choice, and a snapshot
-of the emulator's state needs counters alone.
+purpose). Nothing is drawn from a stream, so what arrives elsewhere, or in which order, changes no choice, and a
+snapshot of the emulator's state needs counters alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The composition root: what an emulator is made of, its listeners, health and shutdown. Reads top-down.
 
-`Emulator` is also the Python API: `with Emulator(...) as e:` runs it in a background thread, `async with` in the caller's
-loop.
+`Emulator` is also the Python API: `with Emulator(...) as e:` runs it in a background thread, `async with` in the
+caller's loop.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Emulator:
     """A local emulator of the Foundation Models gRPC API.
 
     `fixtures` is a path, a mapping of what a file would hold, or a list of either; the other options are those of
-    `fm-emulator serve`, by name (`seed`, `strict`, `lenient`, `speed`, `now`, `advertise`, `host`). `port` is a free one
-    unless given.
+    `fm-emulator serve`, by name (`seed`, `strict`, `lenient`, `speed`, `now`, `advertise`, `host`). `port` is a free
+    one unless given.
 
         with Emulator(fixtures="fixtures/") as e:
             sdk = AIStudio(folder_id="b1g", auth="key", endpoint=e.target, verify=False)
@@ -67,7 +67,7 @@ class Emulator:
         if not self.port:
             raise RuntimeError("the emulator does not serve yet; enter it with `with` or `async with` first")
         host = self.config.host
-        loopback = host in ("localhost", "0.0.0.0", "::", "[::]")  # noqa: S104
+        loopback = host in ("localhost", "0.0.0.0", "::", "[::]")
         return f"{'127.0.0.1' if loopback else host}:{self.port}"
 
     async def start(self) -> None:
@@ -111,7 +111,9 @@ class Emulator:
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.stop(0 if kind is not None else GRACE)
 
     # -- in a thread of its own
@@ -121,7 +123,9 @@ class Emulator:
         self._thread.run()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.end(0 if kind is not None else GRACE)
@@ -161,7 +165,9 @@ class _Thread:
 
 
 def quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Several loops in one process share gRPC's one poller, and the slower one finds its pipe read already: no error."""
+    """Several loops in one process share gRPC's one poller, and the slower one finds its pipe read already: no
+    error.
+    """
     if isinstance(context.get("exception"), BlockingIOError):
         return
     loop.default_exception_handler(context)

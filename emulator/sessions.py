@@ -1,4 +1,5 @@
-"""`Session`: where state lives. One object owns the rules, what they have counted, the journal, the operations and the time.
+"""`Session`: where state lives. One object owns the rules, what they have counted, the journal, the operations and
+the time.
 
 A server begins with exactly one.
 """

@@ -1,7 +1,7 @@
 """The service's own sentences, in one place.
 
-Texts under "seen" were reported of the real service and are kept to the letter; nothing is known of those under "chosen",
-which follow the manner of a sister API. Where a text is learnt, it changes here and nowhere else.
+Texts under "seen" were reported of the real service and are kept to the letter; nothing is known of those under
+"chosen", which follow the manner of a sister API. Where a text is learnt, it changes here and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from .errors import Code
 REFUSAL = "Я не могу обсуждать эту тему. Давайте поговорим о чём-нибудь ещё."
 INVALID_MODEL_URI = "invalid model_uri"
 EMPTY_TEXT = "empty message text"
-UNSAFE_IMAGE = (
-    "it is not possible to generate an image from this request because it may violate the terms of use"
-)
+UNSAFE_IMAGE = "it is not possible to generate an image from this request because it may violate the terms of use"
 
 
 def session(request_id: str, client_request_id: str, folder: str, internal_id: str, text: str) -> str:
@@ -43,7 +41,9 @@ def prompt_too_long(n: int) -> str:
 
 
 SEEN_BY_CODE = {
-    Code.RESOURCE_EXHAUSTED: "ai.textGenerationCompletionSessionsCount.count gauge quota limit exceed: allowed 10 requests",
+    Code.RESOURCE_EXHAUSTED: (
+        "ai.textGenerationCompletionSessionsCount.count gauge quota limit exceed: allowed 10 requests"
+    ),
     Code.UNAUTHENTICATED: "IAM token or API key has to be passed in request",
     Code.PERMISSION_DENIED: (
         "Permission to [resource-manager.folder {folder}, resource-manager.cloud {cloud}, "
@@ -92,5 +92,10 @@ def for_code(code: Code, *, folder: str = "", image: bool = False) -> str:
     if image and code is Code.INVALID_ARGUMENT:
         return UNSAFE_IMAGE
     text = SEEN_BY_CODE.get(code) or CHOSEN_BY_CODE[code]
-    return text.format(folder=folder or "b1g00000000000000000", cloud="b1g00000000000000001",
-                       organization="bpf00000000000000002") if "{" in text else text
+    return (
+        text.format(
+            folder=folder or "b1g00000000000000000", cloud="b1g00000000000000001", organization="bpf00000000000000002"
+        )
+        if "{" in text
+        else text
+    )

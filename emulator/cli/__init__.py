@@ -1,7 +1,7 @@
 """The command line. Each command is a module that is imported when it is run, so that `serve` starts quickly.
 
-Options of `serve` come from `Config`, where they are declared once; here they become flags and `FM_EMULATOR_*` variables.
-Nothing but this package prints, and nothing else exits.
+Options of `serve` come from `Config`, where they are declared once; here they become flags and `FM_EMULATOR_*`
+variables. Nothing but this package prints, and nothing else exits.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ target_option = click.option(
 )
 
 
-class _Path(click.ParamType):
+class _Path(click.ParamType):  # type: ignore[type-arg]
     """A path; an environment variable holds several, separated as the system separates paths."""
 
     name = "path"
@@ -100,8 +100,8 @@ class _Group(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], self.COMMANDS, 1)
-            failed.message += f" Did you mean {near[0]}?" if near else f" There are {', '.join(self.COMMANDS)}."
-            raise
+            there = f"Did you mean {near[0]}?" if near else f"There are {', '.join(self.COMMANDS)}."
+            raise click.UsageError(f"{failed.format_message()} {there}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -79,8 +79,8 @@ def _announce(emulator: Emulator, config: Config) -> None:
     )
     if not config.loopback_only and config.advertise is None:
         log.info(
-            "endpoint discovery tells callers an address worked out from theirs; where the port is published under another "
-            "number, set FM_EMULATOR_ADVERTISE=HOST:PORT"
+            "endpoint discovery tells callers an address worked out from theirs; where the port is published under "
+            "another number, set FM_EMULATOR_ADVERTISE=HOST:PORT"
         )
 
 

@@ -25,10 +25,14 @@ CALLS = ("completion", "completion_async", "completion_batch", "generate_image")
 @click.option("--stream", is_flag=True, help="Show the chunks of a stream and their instants.")
 @click.option("--request", "file", default=None, metavar="FILE", help="The whole request as JSON; - is standard input.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Request metadata; may be given again.")
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 100), help="Make the call so many times.")
+@click.option(
+    "--repeat", default=1, show_default=True, type=click.IntRange(1, 100), help="Make the call so many times."
+)
 @click.pass_context
-def command(ctx: click.Context, question: str, **given: Any) -> None:
-    """Show what would be answered to TEXT (a question, a prompt, or a dataset's id), by which rule, and why others lost."""
+def command(ctx: click.Context, /, question: str, **given: Any) -> None:
+    """Show what would be answered to TEXT (a question, a prompt, or a dataset's id), by which rule, and why others
+    lost.
+    """
     from ..engine.book import load
 
     config = from_values({name: given[name] for name in ("fixtures", "seed", "strict", "lenient")})
@@ -56,7 +60,7 @@ def _request(question: str, given: dict[str, Any]) -> Any:
     from ..api import BatchCompletionRequest, CompletionRequest, ImageGenerationRequest
 
     name = given["name"]
-    classes = {"completion_batch": BatchCompletionRequest, "generate_image": ImageGenerationRequest}
+    classes: dict[str, Any] = {"completion_batch": BatchCompletionRequest, "generate_image": ImageGenerationRequest}
     cls = classes.get(name, CompletionRequest)
     if given["file"] is not None:
         return _request_file(given["file"], cls)
@@ -89,7 +93,9 @@ def _request_file(path: str, cls: Any) -> Any:
     from ..api import from_dict
 
     try:
-        text = click.get_text_stream("stdin").read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        source: Any = click.get_text_stream("stdin") if path == "-" else Path(path).open(encoding="utf-8")
+        with source:
+            text = source.read()
         return from_dict(json.loads(text), cls)
     except OSError as failed:
         raise UsageError(f"request: {path} can't be read: {failed.strerror}") from None
@@ -181,7 +187,7 @@ def _show_steps(play: Any) -> bool:
         text, status = alternative.message.text, alternative.status
         label = {1: "PARTIAL", 2: "TRUNCATED_FINAL", 3: "FINAL", 4: "CONTENT_FILTER"}.get(status, str(status))
         tokens = step.message.usage.completion_tokens
-        click.echo(f"{at / 1e9:8.3f} s  {label:<8} {tokens:>5} tokens  …{text[len(sent):]!r}")
+        click.echo(f"{at / 1e9:8.3f} s  {label:<8} {tokens:>5} tokens  …{text[len(sent) :]!r}")
         sent = text
     return True
 

@@ -263,7 +263,9 @@ def _misfit(call: str, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, 
         if name in FIELDS and call not in FIELDS[name][1]:
             return f"a {call} has no {name}; only {', '.join(sorted(FIELDS[name][1]))} has"
     if call not in when.calls:
-        return f"a {call} does not have what the conditions look at; they fit {', '.join(sorted(when.calls)) or 'no call'}"
+        return (
+            f"a {call} does not have what the conditions look at; they fit {', '.join(sorted(when.calls)) or 'no call'}"
+        )
     for recipe in recipes:
         if call not in recipe.calls:
             what = recipe.content or "its reply"

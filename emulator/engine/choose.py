@@ -88,7 +88,9 @@ def turn_of(rule: Rule, state: State, subject: Subject) -> Recipe | Status | str
         if given >= total and rule.after_last == "pass":
             return f"its {total} replies have been given (after_last: pass)"
         if given >= total and rule.after_last == "error":
-            return Status(Code.FAILED_PRECONDITION, f"{rule.label}: its {total} replies have been given (after_last: error)")
+            return Status(
+                Code.FAILED_PRECONDITION, f"{rule.label}: its {total} replies have been given (after_last: error)"
+            )
         given = given % total if rule.after_last == "cycle" else min(given, total - 1)
         recipe = rule.recipes[next(i for i, end in enumerate(rule.sequence) if given < end)]
     loops = recipe.content == "tool_calls" and not rule.when.looks_at_tool_results

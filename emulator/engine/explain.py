@@ -81,7 +81,7 @@ def story(book: Book, state: State, subject: Subject, limit: int = MOST_RULES) -
 
 
 def _check_lines(verdict: Verdict, subject: Subject) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for check in verdict.rule.when.checks:
         found = check.check(subject)
         lines.extend(f"    ✗ {difference.text()}" for difference in found)

@@ -54,7 +54,9 @@ def _takes(first: Rule, theirs: dict[str, Any], rule: Rule, mine: dict[str, Any]
 
 
 def _conditions(when: model.When | None) -> dict[str, Any] | None:
-    """Conditions by field, `metadata.x` and the like each on its own; None where they nest, for which nothing is said."""
+    """Conditions by field, `metadata.x` and the like each on its own; None where they nest, for which nothing is
+    said.
+    """
     if when is None:
         return {}
     if any(getattr(when, name) is not None for name in _NESTED):

@@ -85,7 +85,9 @@ def _finish(
         if limit is None:
             used += reasoning
     out = response.usage
-    out.input_text_tokens = _or(given.input_text_tokens, lambda: tokens.input_tokens(subject.request.messages, subject.request.tools))
+    out.input_text_tokens = _or(
+        given.input_text_tokens, lambda: tokens.input_tokens(subject.request.messages, subject.request.tools)
+    )
     out.completion_tokens = _or(given.completion_tokens, lambda: used)
     out.total_tokens = _or(given.total_tokens, lambda: out.input_text_tokens + out.completion_tokens)
     if reasoning:

@@ -21,10 +21,10 @@ Pairs = tuple[tuple[str, str], ...]
 class Play:
     """The answer to one call.
 
-    `rule` is how the journal names what answered; `delay` is ns before anything is sent. Either `failure` is set and the
-    call ends with it, or `final` gives the final message (a CompletionResponse, an ImageGenerationResponse or the
-    response of a batch, by the call; None for a batch whose response is made from its task). `final` may take long where
-    `slow` is set: ask it in a thread.
+    `rule` is how the journal names what answered; `delay` is ns before anything is sent. Either `failure` is set and
+    the call ends with it, or `final` gives the final message (a CompletionResponse, an ImageGenerationResponse or the
+    response of a batch, by the call; None for a batch whose response is made from its task). `final` may take long
+    where `slow` is set: ask it in a thread.
     """
 
     rule: str

@@ -1,13 +1,14 @@
 """From a fixture's `reply:` to a way of making plays.
 
 Everything that can be checked is checked here, at load: files are read, statuses and messages are held against the
-descriptors, templates are compiled, faults of a stream are held against its chunks. `Recipe.play` then only fills in what
-depends on the request.
+descriptors, templates are compiled, faults of a stream are held against its chunks. `Recipe.play` then only fills in
+what depends on the request.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -276,7 +277,10 @@ class _Compiler:
         elif name not in completion.STATUSES or name == "UNSPECIFIED":
             near = difflib.get_close_matches(name, completion.STATUSES, 1)
             names = [n for n in completion.STATUSES if n != "UNSPECIFIED"]
-            self.report(("status",), f"no such status: {name}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"))
+            self.report(
+                ("status",),
+                f"no such status: {name}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"),
+            )
             return None
         return name
 
@@ -334,7 +338,7 @@ class _Compiler:
         if isinstance(text, str) and text != "".join(pieces):
             self.report(("stream", "pieces"), "the pieces don't join to text; leave text out, the pieces say it all")
         counts = [p.completion_tokens for p in spec.pieces or () if isinstance(p, model.Piece) and p.completion_tokens]
-        if any(a >= b for a, b in zip(counts, counts[1:], strict=False)):
+        if any(a >= b for a, b in itertools.pairwise(counts)):
             self.report(("stream", "pieces"), "completion_tokens must grow from piece to piece")
 
     def _chunk_count(self, content: str | None, spec: model.Stream) -> int | None:
@@ -359,7 +363,7 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-_WORDS = "Это текст заданной длины , который эмулятор пишет вместо модели . ".split()
+_WORDS = ["Это", "текст", "заданной", "длины", ",", "который", "эмулятор", "пишет", "вместо", "модели", "."]
 
 
 def _filler(n: int) -> str:
@@ -405,7 +409,11 @@ def _notes(final: Any, subject: Subject, content: str | None) -> list[str]:
     calls = [c.function_call for c in final.alternatives[0].message.tool_call_list.tool_calls]
     if choice == "NONE":
         notes.append("sent tool calls although tool_choice is NONE")
-    if len(calls) > 1 and subject.request.HasField("parallel_tool_calls") and not subject.request.parallel_tool_calls.value:
+    if (
+        len(calls) > 1
+        and subject.request.HasField("parallel_tool_calls")
+        and not subject.request.parallel_tool_calls.value
+    ):
         notes.append(f"sent {len(calls)} tool calls although parallel_tool_calls is false")
     tools = {tool.function.name: tool.function for tool in subject.request.tools}
     for call in calls:

@@ -95,7 +95,10 @@ def _detail(name: str, fields: dict[str, Any], report: Report) -> Any:
     try:
         cls = message_class(full_name)
     except KeyError:
-        report(("details",), f"no such message: {full_name}; google.rpc has RetryInfo, QuotaFailure, ErrorInfo, BadRequest, ...")
+        report(
+            ("details",),
+            f"no such message: {full_name}; google.rpc has RetryInfo, QuotaFailure, ErrorInfo, BadRequest, ...",
+        )
         return None
     try:
         return from_dict(_durations(fields), cls)

@@ -7,6 +7,7 @@ one without an error or a response can't be built here.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What an operation is at one moment. `status` is None before the first stage; `since` is the age of the last change."""
+    """What an operation is at one moment. `status` is None before the first stage; `since` is the age of the last
+    change.
+    """
 
     status: str | None = None
     done: bool = False
@@ -109,7 +112,9 @@ DEFAULTS: Mapping[str, tuple[Stage, ...]] = {
 """Short enough that a client which looks at once and then every 10 s has its result at the second look (our choice)."""
 
 _SHARES = (("PENDING", 1, 20), ("IN_PROGRESS", 1, 5))
-"""A batch that is done after a given time is pending and in progress after these shares of it (as recorded, roughly)."""
+"""A batch that is done after a given time is pending and in progress after these shares of it (as recorded,
+roughly).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,11 @@ class Plan:
 
     def _simple(self, call: str, seed: Seed) -> tuple[Stage, ...]:
         failed = self.error is not None and self.spec.at_poll is None
-        end: Any = {"status": "FAILED" if failed else "COMPLETED", "done": True, "error": self.error if failed else None}
+        end: Any = {
+            "status": "FAILED" if failed else "COMPLETED",
+            "done": True,
+            "error": self.error if failed else None,
+        }
         batch = call == "completion_batch"
         if self.spec.done_after_polls is not None:
             n = self.spec.done_after_polls
@@ -187,7 +196,11 @@ def _stage(spec: model.Stage, i: int, status: Callable[..., ScriptedStatus | Non
         wrong("done", f"an operation that is {name} can't be done; it ends COMPLETED, FAILED or CANCELED")
     if spec.error is not None and name != "FAILED":
         wrong("error", f"an operation with an error is FAILED, not {name}")
-    if spec.completed_batches is not None and spec.total_batches is not None and spec.completed_batches > spec.total_batches:
+    if (
+        spec.completed_batches is not None
+        and spec.total_batches is not None
+        and spec.completed_batches > spec.total_batches
+    ):
         wrong("completed_batches", f"{spec.completed_batches} are more than the {spec.total_batches} there are")
     error = status(spec.error, "timeline", i, "error")
     return Stage(spec.at.ns, None, name, done, error, spec.total_batches, spec.completed_batches)
@@ -197,14 +210,17 @@ def _check_order(stages: tuple[Stage, ...], report: Report) -> None:
     if not stages:
         report(("timeline",), "an empty timeline never ends; leave it out for the default one")
     total = 0
-    for i, (before, after) in enumerate(zip(stages, stages[1:], strict=False), 1):
+    for i, (before, after) in enumerate(itertools.pairwise(stages), 1):
         total = before.total or total
         if before.done:
             report(("timeline", i), "the operation is done before this stage")
         if (after.at or 0) < (before.at or 0):
             report(("timeline", i, "at"), "a stage can't come before the one above it; times are counted from creation")
         if after.completed is not None and (after.total or total) and after.completed > (after.total or total):
-            report(("timeline", i, "completed_batches"), f"{after.completed} are more than the {after.total or total} there are")
+            report(
+                ("timeline", i, "completed_batches"),
+                f"{after.completed} are more than the {after.total or total} there are",
+            )
 
 
 def failure(moment: Moment, context: Mapping[str, Any]) -> Status:
@@ -221,4 +237,3 @@ def failure(moment: Moment, context: Mapping[str, Any]) -> Status:
 def uses_batches(spec: model.Operation) -> bool:
     """Whether only a batch has what the timeline speaks of."""
     return any(s.total_batches is not None or s.completed_batches is not None for s in spec.timeline or ())
-

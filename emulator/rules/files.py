@@ -61,8 +61,9 @@ def load_sources(fixtures: Iterable[Any]) -> list[Source]:
             out.append(_inline(given, n))
         else:
             out.extend(_of_path(Path(os.fspath(given))))
-    seen: set[Path] = set()
-    return [s for s in out if s.folder is None or (path := s.folder / Path(s.name).name) not in seen and not seen.add(path)]  # type: ignore[func-returns-value]
+    return list(
+        {(source.folder and source.folder / Path(source.name).name) or source.name: source for source in out}.values()
+    )
 
 
 def _of_path(path: Path) -> list[Source]:
@@ -86,7 +87,9 @@ def _read(path: Path, root: Path) -> Source:
     source = Source(str(path), problems, None, root.resolve(), path.parent.resolve())
     real = path.resolve()
     if not real.is_relative_to(source.root or real):
-        problems.mistakes.append(Mistake(str(path), 0, 0, "it is a link to outside the fixtures' folder; copy the file"))
+        problems.mistakes.append(
+            Mistake(str(path), 0, 0, "it is a link to outside the fixtures' folder; copy the file")
+        )
         return source
     text = read(path, problems.mistakes)
     if text is None:

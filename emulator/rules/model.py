@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from .duration import Delay, Duration
 
-Text = Annotated[str, Meta(extra_json_schema={"type": ["string", "number", "boolean"]})]
+Text = str
 """A scalar as its author wrote it."""
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -31,7 +31,7 @@ class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     pass
 
 
-class Operators(_Strict):
+class Operators(_Strict, frozen=True):
     """How a value is compared; all that are given must hold."""
 
     equals: Text | list[Text] | None = None
@@ -51,7 +51,7 @@ class Operators(_Strict):
 Condition = Text | list[Text] | Operators
 
 
-class When(_Strict):
+class When(_Strict, frozen=True):
     """What a rule asks of a request; all that is given must hold."""
 
     question: Condition | None = None
@@ -82,20 +82,20 @@ class When(_Strict):
     not_: When | None = field(default=None, name="not")
 
 
-class GeneratedText(_Strict):
+class GeneratedText(_Strict, frozen=True):
     """Filler of a given length."""
 
     tokens: Annotated[int, Meta(ge=1, le=100_000)]
 
 
-class TextSource(_Strict):
+class TextSource(_Strict, frozen=True):
     """Where a text comes from, if it isn't written in place."""
 
     file: str | None = None
     generate: GeneratedText | None = None
 
 
-class Error(_Strict):
+class Error(_Strict, frozen=True):
     """A status: `code` alone brings the real service's wording."""
 
     code: str
@@ -104,7 +104,7 @@ class Error(_Strict):
     details: dict[str, dict[str, Any]] | list[dict[str, dict[str, Any]]] | None = None
 
 
-class Usage(_Strict):
+class Usage(_Strict, frozen=True):
     """Token counts; what is left out is counted."""
 
     input_text_tokens: NotNegative | None = None
@@ -113,7 +113,7 @@ class Usage(_Strict):
     reasoning_tokens: NotNegative | None = None
 
 
-class Piece(_Strict):
+class Piece(_Strict, frozen=True):
     """One chunk of a stream: what it adds, and optionally what the usage says by then and how long it waits."""
 
     text: str
@@ -121,7 +121,7 @@ class Piece(_Strict):
     after: Delay | None = None
 
 
-class Stop(_Strict):
+class Stop(_Strict, frozen=True):
     """The stream ends with an error once `after` chunks are sent."""
 
     after: NotNegative
@@ -143,14 +143,14 @@ class Stretch:
         return cls(None if text == "forever" else Duration.from_scalar(text).ns)
 
 
-class Stall(_Strict):
+class Stall(_Strict, frozen=True):
     """The stream goes silent for a while once `after` chunks are sent."""
 
     after: NotNegative
     for_: Stretch = field(name="for")
 
 
-class Stream(_Strict):
+class Stream(_Strict, frozen=True):
     """How the final text is cut, paced and broken."""
 
     tokens: Positive | None = None
@@ -164,7 +164,7 @@ class Stream(_Strict):
     stall: Stall | None = None
 
 
-class Reply(_Strict):
+class Reply(_Strict, frozen=True):
     """What the model finally answers, or how the call fails."""
 
     text: str | TextSource | None = None
@@ -190,7 +190,7 @@ class Turn(Reply, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_de
     repeat: Positive = 1
 
 
-class Stage(_Strict):
+class Stage(_Strict, frozen=True):
     """A point in an operation's life, counted from its creation."""
 
     at: Duration
@@ -201,13 +201,13 @@ class Stage(_Strict):
     done: bool | None = None
 
 
-class PollFault(_Strict):
+class PollFault(_Strict, frozen=True):
     """What one Get meets; the operation itself lives on."""
 
     error: str | Error
 
 
-class Operation(_Strict):
+class Operation(_Strict, frozen=True):
     """An operation's life after it was created."""
 
     done_after: Delay | None = None
@@ -218,13 +218,13 @@ class Operation(_Strict):
     polls: dict[Positive, PollFault] | None = None
 
 
-class Then(_Strict):
+class Then(_Strict, frozen=True):
     """What changes once the rule has been chosen."""
 
     state: dict[str, Text]
 
 
-class Expect(_Strict):
+class Expect(_Strict, frozen=True):
     """How often verification wants the rule to have been chosen."""
 
     at_least: NotNegative | None = None
@@ -232,7 +232,7 @@ class Expect(_Strict):
     exactly: NotNegative | None = None
 
 
-class Rule(_Strict):
+class Rule(_Strict, frozen=True):
     """When a request is like this, answer like that."""
 
     name: str | None = None
@@ -249,7 +249,7 @@ class Rule(_Strict):
     expect: Expect | None = None
 
 
-class Defaults(_Strict):
+class Defaults(_Strict, frozen=True):
     """What the replies of this file have unless they say otherwise."""
 
     stream: Stream | None = None
@@ -262,7 +262,7 @@ class Defaults(_Strict):
     operation: Operation | None = None
 
 
-class File(_Strict):
+class File(_Strict, frozen=True):
     """A fixture file."""
 
     vars: dict[str, Text] | None = None
@@ -282,5 +282,22 @@ def json_schema() -> dict[str, Any]:
             return {"type": "string", "examples": ["5s", "forever"]}
         raise NotImplementedError(type_)
 
-    schema = msgspec.json.schema(File, schema_hook=hook)
+    schema = _as_loaded(msgspec.json.schema(File, schema_hook=hook))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fm-emulator fixtures", **schema}
+
+
+def _as_loaded(schema: Any) -> Any:
+    """msgspec's schema, as the loader has it: a field may be left out but not null, and a text is any scalar."""
+    if isinstance(schema, list):
+        return [_as_loaded(element) for element in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema == {"type": "string"}:
+        return {"type": ["string", "number", "boolean"]}
+    out = {key: _as_loaded(value) for key, value in schema.items() if (key, value) != ("default", None)}
+    among = out.get("anyOf")
+    if among is not None and {"type": "null"} in among:
+        among = [each for each in among if each != {"type": "null"}]
+        del out["anyOf"]
+        out = {**out, **among[0]} if len(among) == 1 else {**out, "anyOf": among}
+    return out

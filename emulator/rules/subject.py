@@ -15,8 +15,29 @@ from .operators import Model
 from .text import Text
 
 CONTEXT_NAMES = frozenset(
-    "question message messages system turn attempt model model_uri folder tools tool_results prompt seed ratio dataset row "
-    "metadata request state vars call".split()
+    [
+        "question",
+        "message",
+        "messages",
+        "system",
+        "turn",
+        "attempt",
+        "model",
+        "model_uri",
+        "folder",
+        "tools",
+        "tool_results",
+        "prompt",
+        "seed",
+        "ratio",
+        "dataset",
+        "row",
+        "metadata",
+        "request",
+        "state",
+        "vars",
+        "call",
+    ]
 )
 """The names that a template may use."""
 

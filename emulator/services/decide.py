@@ -39,9 +39,8 @@ def decider(gates: Gates) -> Decide:
         subject = Subject(name, message, call.request, call.texts, session.state.scenario)
         play, delta = choose(session.book, session.state, subject, session.seed)
         call.entry.unmatched = play.unmatched
-        if play.unmatched and (session.strict or session.book.rules):
-            call.entry.story = story(session.book, session.state, subject)
         if play.unmatched and session.strict:
+            call.entry.story = story(session.book, session.state, subject)
             text = short(session.book, session.state, subject, call.entry.id)
             raise Status(Code.FAILED_PRECONDITION, text)
         index = session.state.chosen.get(delta.identity, 0)

@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..api import ApiEndpoint, ListApiEndpointsResponse
 from ..call import Call
@@ -41,7 +42,7 @@ MOST_A_PAGE = 1000
 def handlers(port: Callable[[], int], advertise: str | None) -> Mapping[str, Handler]:
     """The service's methods by path. `port` is asked when a client asks, since a free one is only known then."""
 
-    def endpoint(call: Call, id_: str) -> ApiEndpoint:  # type: ignore[valid-type]
+    def endpoint(call: Call, id_: str) -> Any:
         return ApiEndpoint(id=id_, address=advertise or f"{host_for(call.peer)}:{port()}")
 
     async def get(call: Call) -> AsyncIterator[bytes]:
@@ -50,7 +51,7 @@ def handlers(port: Callable[[], int], advertise: str | None) -> Mapping[str, Han
             near = difflib.get_close_matches(asked, IDS, 1)
             there = f"did you mean {near[0]}?" if near else f"there are {', '.join(IDS)}"
             raise Status(Code.NOT_FOUND, f"no such endpoint: {asked}; {there}")
-        yield endpoint(call, asked).SerializeToString()  # type: ignore[attr-defined]
+        yield endpoint(call, asked).SerializeToString()
 
     async def list_(call: Call) -> AsyncIterator[bytes]:
         request = parsed(call)

@@ -63,5 +63,3 @@ class Health:
                 await changed.wait()
         finally:
             self._changed.discard(changed)
-
-

@@ -23,7 +23,9 @@ Handler = Callable[[Call], AsyncIterator[bytes]]
 
 log = logging.getLogger("emulator.calls")
 MOST_TRAILER_BYTES = 4096
-"""Clients fail with RESOURCE_EXHAUSTED, which SDKs retry, when trailers pass 8 KiB; message and details stay within half."""
+"""Clients fail with RESOURCE_EXHAUSTED, which SDKs retry, when trailers pass 8 KiB; message and details stay within
+half.
+"""
 
 QUIET = ("/grpc.",)
 """Methods that tools call all the time: neither in the journal nor, unless at debug, in the log."""
@@ -96,7 +98,9 @@ class Router:
         if method in METHODS:
             return f"{service} is known, but this emulator does not serve it"
         near = difflib.get_close_matches(service, self.services, 1, 0.5)
-        there = f"did you mean {near[0]}?" if near else f"there are {', '.join(s for s in self.services if 'yandex' in s)}"
+        there = (
+            f"did you mean {near[0]}?" if near else f"there are {', '.join(s for s in self.services if 'yandex' in s)}"
+        )
         return f"no such service: {service}; {there}"
 
     def _log(self, call: Call) -> None:

@@ -1,4 +1,5 @@
-"""grpc.aio: the default transport. It makes a `Call` of each RPC and writes what the router yields; nothing else knows grpc.
+"""grpc.aio: the default transport. It makes a `Call` of each RPC and writes what the router yields; nothing else
+knows grpc.
 
 Messages are bytes in both directions: a deserializer that fails inside grpc.aio would reach the client as UNKNOWN.
 """
@@ -101,8 +102,8 @@ class Server:
             reply = b""
             try:
                 async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
-                    async for reply in messages:
-                        pass
+                    async for message in messages:
+                        reply = message
             except Status as status:
                 await _end(status, call, context)
             await context.send_initial_metadata(tuple(call.headers))
@@ -192,7 +193,9 @@ def _check_free(host: str, port: int) -> None:
         raise UsageError(f"host: {host} is no address; give one of this machine, e.g. 127.0.0.1 or 0.0.0.0") from None
     except OSError as failed:
         if failed.errno == errno.EADDRINUSE:
-            raise UsageError(f"port {port} on {host} is taken; stop what listens there, or give --port 0 for a free one") from None
+            raise UsageError(
+                f"port {port} on {host} is taken; stop what listens there, or give --port 0 for a free one"
+            ) from None
         if failed.errno == errno.EACCES:
             raise UsageError(f"port {port} on {host} is not for this user; give one above 1023") from None
         raise UsageError(f"can't listen on {host}:{port}: {failed.strerror}") from None
