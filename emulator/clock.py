@@ -56,7 +56,7 @@ class Clock:
         The wait is computed from the instant itself, so a schedule of instants does not drift however late each
         wake-up is.
         """
-        while (left := instant - self.now()) > 0:
+        while (left := instant - self.now()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left / SECOND / self.speed, 3600.0))
 
     async def forever(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,8 @@ def _request_file(path: str, cls: Any) -> Any:
     from ..api import from_dict
 
     try:
-        source: Any = click.get_text_stream("stdin") if path == "-" else Path(path).open(encoding="utf-8")
-        with source:
-            text = source.read()
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        text = raw.decode("utf-8")
         return from_dict(json.loads(text), cls)
     except OSError as failed:
         raise UsageError(f"request: {path} can't be read: {failed.strerror}") from None

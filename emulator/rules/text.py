@@ -76,7 +76,8 @@ def words_of(text: str) -> list[str]:
     else:
         for separator in separators:
             text = text.replace(separator, " ")
-    return [word for token in text.replace("--", " ").split(" ") if (word := token.strip("-"))]
+    tokens = (token.strip("-") for token in text.replace("--", " ").split(" "))
+    return [token for token in tokens if token.isalnum() or any(map(str.isalnum, token))]
 
 
 def _in_word(character: str) -> bool:
