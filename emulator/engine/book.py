@@ -43,6 +43,8 @@ class Rule:
 
     identity: str
     name: str
+    file: str
+    line: int
     where: str
     calls: frozenset[str]
     when: Compiled
@@ -61,6 +63,10 @@ class Rule:
     @property
     def label(self) -> str:
         return self.where if self.name == self.where else f"{self.name} ({self.where})"
+
+    def mistake(self, text: str) -> Mistake:
+        """Something to tell about this rule, where it stands."""
+        return Mistake(self.file, self.line, 0, text if self.line else f"{self.label}: {text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +131,8 @@ def _check_names(rules: list[Rule], sources: list[Source]) -> None:
             continue
         first = seen.setdefault(rule.name, rule)
         if first is not rule:
-            file, _, line = rule.where.rpartition(":")
-            text = f"this name is taken: the rule at {first.where} is called {rule.name} already"
-            problems[file].mistakes.append(Mistake(file, int(line), 0, text))
+            text = f"name: this name is taken: the rule at {first.where} is called {rule.name} already"
+            problems[rule.file].mistakes.append(rule.mistake(text))
 
 
 def _distinct(rules: list[Rule]) -> list[Rule]:
@@ -167,7 +172,8 @@ class _FileCompiler:
     def _rule(self, spec: model.Rule, i: int) -> Rule | None:
         at = ("rules", i)
         report = self._report(*at)
-        where = f"{self.source.name}:{self.problems.mark(at)[0]}"
+        line = self.problems.mark(at)[0]
+        where = f"{self.source.name}:{line}" if line else f"{self.source.name} rules[{i}]"
         conditions = substituted(spec.when, self.variables, self._report(*at, "when"))
         when = compile_when(conditions, DESCRIPTORS, self._report(*at, "when"))
         recipes, sequence = self._replies(spec, i)
@@ -185,6 +191,8 @@ class _FileCompiler:
         return Rule(
             identity,
             name,
+            self.source.name,
+            line,
             where,
             calls,
             when,

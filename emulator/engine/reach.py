@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from ..errors import Mistake
 from ..rules import model
+from ..rules.conditions import FIELDS
 from ..rules.operators import implies
 from .book import Book, Rule
 
@@ -32,9 +31,7 @@ def unreachable(book: Book) -> Iterator[Mistake]:
         mine = _conditions(rule.conditions)
         taker = next((first for first, theirs in before if _takes(first, theirs, rule, mine)), None)
         if taker is not None:
-            file, _, line = rule.where.rpartition(":")
-            text = f"never reached: {taker.label} comes before and takes everything it would"
-            yield Mistake(file, int(line), 0, text)
+            yield rule.mistake(f"never reached: {taker.label} comes before and takes everything it would")
         if mine is not None and _lasts(rule):
             before.append((rule, mine))
 
@@ -50,7 +47,16 @@ def _lasts(rule: Rule) -> bool:
 def _takes(first: Rule, theirs: dict[str, Any], rule: Rule, mine: dict[str, Any] | None) -> bool:
     if not rule.calls <= first.calls:
         return False
-    return all(mine is not None and name in mine and implies(mine[name], wanted) for name, wanted in theirs.items())
+    return all(
+        mine is not None and name in mine and implies(mine[name], wanted, _kind(name))
+        for name, wanted in theirs.items()
+    )
+
+
+def _kind(name: str) -> str:
+    if name in FIELDS:
+        return FIELDS[name][0]
+    return {"tool_results": "texts", "options": "value", "request": "value"}.get(name.partition(".")[0], "text")
 
 
 def _conditions(when: model.When | None) -> dict[str, Any] | None:
@@ -62,12 +68,12 @@ def _conditions(when: model.When | None) -> dict[str, Any] | None:
     if any(getattr(when, name) is not None for name in _NESTED):
         return None
     out: dict[str, Any] = {}
-    for field in msgspec.structs.fields(model.When):
-        value = getattr(when, field.name)
+    for name in model.When.__struct_fields__:
+        value = getattr(when, name)
         if value is None:
             continue
-        if field.name in _MAPPED:
-            out.update({f"{field.name}.{key}": condition for key, condition in value.items()})
+        if name in _MAPPED:
+            out.update({f"{name}.{key}": condition for key, condition in value.items()})
         else:
-            out[field.name] = value
+            out[name] = value
     return out

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from .. import wording
@@ -90,7 +89,7 @@ def _rendered(pairs: tuple[tuple[str, Any], ...], context: Context) -> tuple[tup
 
 def merged(reply: model.Reply, *under: model.Reply | model.Defaults | None) -> model.Reply:
     """`reply` with what it leaves out taken from `under`, the nearest first; streams are merged field by field."""
-    values = {f.name: getattr(reply, f.name) for f in msgspec.structs.fields(model.Reply)}
+    values = {name: getattr(reply, name) for name in model.Reply.__struct_fields__}
     for layer in under:
         if layer is None:
             continue
@@ -114,7 +113,7 @@ _MODES = ("tokens", "words", "characters", "chunks", "pieces")
 
 
 def _merged_stream(own: model.Stream, under: model.Stream) -> model.Stream:
-    values = {f.name: getattr(own, f.name) for f in msgspec.structs.fields(model.Stream)}
+    values = {name: getattr(own, name) for name in model.Stream.__struct_fields__}
     cut = any(values[mode] is not None for mode in _MODES)
     for name, mine in values.items():
         if mine is None and not (cut and name in _MODES):

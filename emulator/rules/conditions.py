@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from .model import Condition, When
 from .operators import Difference, Matcher, compile_condition
 from .paths import check as check_path
@@ -212,4 +210,5 @@ def _below(report: Report, *steps: str | int) -> Report:
 
 def names_of(when: When) -> list[str]:
     """The conditions that `when` sets, by their names in fixtures."""
-    return [f.encode_name for f in msgspec.structs.fields(When) if getattr(when, f.name) is not None]
+    names = zip(When.__struct_fields__, When.__struct_encode_fields__, strict=True)
+    return [written for name, written in names if getattr(when, name) is not None]

@@ -14,7 +14,10 @@ from .hints import Advice, show
 
 
 class Difference:
-    """One comparison that failed. `path` says where, and is for the caller to set; the rest is told only when asked."""
+    """One comparison that failed. `path` says where, and is for the caller to set; the rest is told only when asked.
+
+    Without a matcher, `expected` and `actual` are words for people, and `expected` may be empty.
+    """
 
     __slots__ = ("_matcher", "actual", "expected", "note", "operator", "path")
 
@@ -32,7 +35,7 @@ class Difference:
         """One short sentence: what failed, what the value is (an excerpt), what would have matched."""
         where = f"{self.path}: " if self.path else ""
         if self._matcher is None:
-            return f"{where}{self.operator}: expected {self.expected}, but {self.actual}"
+            return f"{where}expected {self.expected}, but {self.actual}" if self.expected else f"{where}{self.actual}"
         hint, place = self.advice()
         end = f"; {hint}" if hint else ""
         return f"{where}{self._matcher.describe()} failed, it is {self._matcher.show(self.actual, place)}{end}"

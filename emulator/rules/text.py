@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import takewhile
 
 _YO = re.compile(r"ё[^\w\s]*")
 _JOINERS = frozenset("-'’_")
@@ -32,7 +33,13 @@ def fold(text: str) -> str:
 
 
 def _without_dots(match: re.Match[str]) -> str:
-    return "е" + match[0][1:].replace("\u0308", "")
+    after = match[0][1:]
+    marks = "".join(takewhile(_is_mark, after))
+    return "е" + marks.replace("\u0308", "") + after[len(marks) :]
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
 
 
 class Text:
@@ -81,7 +88,7 @@ def words_of(text: str) -> list[str]:
 
 
 def _in_word(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character)[0] == "M"
+    return character.isalnum() or _is_mark(character)
 
 
 def _spaced(folded: str) -> str:

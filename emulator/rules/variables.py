@@ -52,14 +52,12 @@ def substituted(spec: Any, variables: Mapping[str, str], report: Report) -> Any:
     if isinstance(spec, dict):
         return {key: substituted(value, variables, _below(report, key)) for key, value in spec.items()}
     if isinstance(spec, msgspec.Struct):
-        fields = msgspec.structs.fields(spec)
-        values = {f.name: getattr(spec, f.name) for f in fields}
-        new = {
-            f.name: substituted(values[f.name], variables, _below(report, f.encode_name))
-            for f in fields
-            if values[f.name] is not None
-        }
-        changed = {name: value for name, value in new.items() if value is not values[name]}
+        changed = {}
+        for name, written in zip(spec.__struct_fields__, spec.__struct_encode_fields__, strict=True):
+            value = getattr(spec, name)
+            new = value if value is None else substituted(value, variables, _below(report, written))
+            if new is not value:
+                changed[name] = new
         return msgspec.structs.replace(spec, **changed) if changed else spec
     return spec
 

@@ -1,0 +1,58 @@
+"""Benchmarks, each against a bare grpc.aio server in the same run: `python -m benchmarks [--rounds N] [--json FILE]`.
+
+Figures of one machine mean little on another; ratios travel better, so that is what is compared. Runs are interleaved and
+the medians of the ratios are printed, with the absolute medians beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+from pathlib import Path
+
+from . import startup
+
+CASES = {"no fixtures": 0, "10 rules": 10, "10000 rules": 10_000}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="runs of each server (default 15)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = {name: measured(n, Path(folder), args.rounds if n < 1000 else 3) for name, n in CASES.items()}
+    print(f"Python {platform.python_version()}, {platform.machine()}, {args.rounds} rounds; ratios to bare grpc.aio\n")
+    print(f"{'':<14}{'start':>9}{'bare':>9}{'ratio':>8}{'memory':>12}{'bare':>10}{'ratio':>8}")
+    for name, row in rows.items():
+        print(
+            f"{name:<14}{row['start_ms']:>6.0f} ms{row['bare_start_ms']:>6.0f} ms{row['start_ratio']:>8.2f}"
+            f"{row['memory_mb']:>9.1f} MB{row['bare_memory_mb']:>7.1f} MB{row['memory_ratio']:>8.2f}"
+        )
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def measured(rules: int, folder: Path, rounds: int) -> dict[str, float]:
+    """Start to serving (process start until the first call is answered) and resident memory then, both servers."""
+    command = startup.emulator_command(rules, folder)
+    ours, bare = [], []
+    for _ in range(rounds + 1):
+        bare.append(startup.run(startup.bare_command(folder), folder))
+        ours.append(startup.run(command, folder))
+    ours, bare = ours[1:], bare[1:]  # the first round fills caches
+    return {
+        "start_ms": statistics.median(o.seconds for o in ours) * 1000,
+        "bare_start_ms": statistics.median(b.seconds for b in bare) * 1000,
+        "start_ratio": statistics.median(o.seconds / b.seconds for o, b in zip(ours, bare, strict=True)),
+        "memory_mb": statistics.median(o.bytes for o in ours) / 1e6,
+        "bare_memory_mb": statistics.median(b.bytes for b in bare) / 1e6,
+        "memory_ratio": statistics.median(o.bytes / b.bytes for o, b in zip(ours, bare, strict=True)),
+    }
+
+
+if __name__ == "__main__":
+    main()
