@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import statistics
 from collections.abc import Sequence
 from typing import TypeVar
 
 _T = TypeVar("_T")
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-_NORMAL = statistics.NormalDist()
 
 
 class Seed:
@@ -50,9 +48,12 @@ class Seed:
 
     def lognormal(self, p50: float, p95: float, *steps: object) -> float:
         """A positive number whose median is `p50` and whose 95th percentile is `p95`."""
+        from statistics import NormalDist  # slow to import, and few fixtures draw
+
+        normal = NormalDist()
         u = min(max(self.fraction(*steps), 1e-9), 1 - 1e-9)
-        sigma = math.log(p95 / p50) / _NORMAL.inv_cdf(0.95)
-        return p50 * math.exp(sigma * _NORMAL.inv_cdf(u))
+        sigma = math.log(p95 / p50) / normal.inv_cdf(0.95)
+        return p50 * math.exp(sigma * normal.inv_cdf(u))
 
     def identifier(self, prefix: str, *steps: object) -> str:
         """A resource id as the cloud makes them: `prefix` and 17 more of [0-9a-v] (recorded traffic)."""

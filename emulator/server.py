@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import os
-import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -175,6 +174,8 @@ def quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 def write_ready_file(path: str, target: str) -> None:
     """Tell where the emulator serves, as JSON, in one step so that no reader sees half of it."""
+    import tempfile
+
     text = json.dumps({"grpc": target, "http": None, "pid": os.getpid()}) + "\n"
     folder = Path(path).resolve().parent
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".ready-")

@@ -7,6 +7,7 @@ variables. Nothing but this package prints, and nothing else exits.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -125,6 +126,7 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    gc.disable()  # nothing of what is imported goes away again; `serve` turns it on once it serves
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

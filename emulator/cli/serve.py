@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -49,6 +50,8 @@ async def _serve(emulator: Emulator, config: Config) -> None:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda n, _: loop.call_soon_threadsafe(stop, n))
     await emulator.start()
+    gc.freeze()
+    gc.enable()
     try:
         if config.ready_file is not None:
             _tell_ready(config.ready_file, emulator)

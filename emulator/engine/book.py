@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,9 +16,11 @@ from ..replies.recipe import Recipe, compile_reply, merged
 from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
 from ..rules.conditions import ALL_CALLS, CHATS, FIELDS, Compiled, compile_when, names_of
-from ..rules.files import Source, load_sources
 from ..rules.subject import CONTEXT_NAMES
 from ..rules.variables import substituted, variables_of
+
+if TYPE_CHECKING:
+    from ..rules.files import Source
 
 _FM = "/yandex.cloud.ai.foundation_models.v1."
 CALLS_BY_METHOD = {
@@ -91,7 +93,12 @@ class Book:
 
 def load(fixtures: Iterable[Any]) -> Book:
     """The book of these files, folders or plain mappings. Raises FixtureError with everything that is wrong."""
-    sources = load_sources(fixtures)
+    given = tuple(fixtures)
+    if not given:
+        return Book()
+    from ..rules.files import load_sources  # YAML is slow to import, and not needed without fixtures
+
+    sources = load_sources(given)
     rules: list[Rule] = []
     snippets = _snippets(sources)
     fallbacks: list[Fallback] = []

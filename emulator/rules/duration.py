@@ -7,7 +7,6 @@ milliseconds. That, the units and the bound are our choice.
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,6 +50,8 @@ def parse(text: str) -> int:
     plain = text.replace("μ", "µ")
     if not _TERMS.fullmatch(plain):
         raise ValueError(f"`{text}` is no duration: 20ms, 1.5s, 5m, 72h, 3d, 1h30m")
+    from fractions import Fraction  # slow to import
+
     ns = int(sum((Fraction(number) * _UNITS[unit] for number, unit in _EACH.findall(plain)), Fraction(0)))
     if ns > LONGEST_NS:
         raise ValueError(f"`{text}` is too long: at most 3650d")

@@ -9,7 +9,6 @@ way to that caller. A port that is published under another number can't be seen 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
@@ -75,6 +74,8 @@ def _start(token: str) -> int:
 
 def host_for(peer: str) -> str:
     """The host that `peer` (`ipv4:10.0.0.7:40000`, `ipv6:[::1]:40000`, `unix:...`) reaches us at."""
+    import ipaddress
+
     kind, _, rest = peer.partition(":")
     address = rest.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]").partition("%")[0]
     try:
@@ -111,5 +112,5 @@ def _gateway() -> str:
     for route in routes:
         _, destination, gateway, *_ = route.split()
         if destination == "00000000" and gateway != "00000000":
-            return str(ipaddress.ip_address(int.from_bytes(bytes.fromhex(gateway), "little")))
+            return socket.inet_ntoa(bytes.fromhex(gateway)[::-1])
     return ""
