@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.book import load
-from ..engine.reach import unreachable
+from ..engine.reach import warnings
 
 
 @click.command("check")
@@ -13,7 +13,7 @@ from ..engine.reach import unreachable
 def command(paths: tuple[str, ...]) -> None:
     """Check fixture files and folders; exit status 1 and a line for every mistake if there are any."""
     book = load(paths)
-    for warning in sorted((*book.warnings, *unreachable(book))):
+    for warning in warnings(book):
         click.echo(f"{warning} (warning)", err=True)
     if not book.files:
         click.echo("no *.yaml or *.yml file there", err=True)

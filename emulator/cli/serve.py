@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ..config import Config, from_values
+from ..engine.reach import warnings
 from ..errors import UsageError
 from ..server import Emulator, quiet, write_ready_file
 from . import options_of
@@ -29,7 +30,7 @@ def command(**values: Any) -> None:
         raise UsageError("http-port: this version serves gRPC alone; leave --http-port and FM_EMULATOR_HTTP_PORT out")
     set_up(config.log_level, config.log_format)
     emulator = Emulator(config=config)
-    for warning in emulator.book.warnings:
+    for warning in warnings(emulator.book):
         log.warning("%s", warning)
     asyncio.run(_serve(emulator, config))
 

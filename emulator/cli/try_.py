@@ -23,6 +23,8 @@ CALLS = ("completion", "completion_async", "completion_batch", "generate_image")
 @click.option("--model", default=None, metavar="MODEL", help="Model: a name, name/branch or a full URI.")
 @click.option("--folder", default="b1gtest", show_default=True, metavar="ID", help="The folder of the model's URI.")
 @click.option("--system", default=None, metavar="TEXT", help="A system message before the question.")
+@click.option("--tool", "tools", multiple=True, metavar="NAME", help="A function the request offers; repeatable.")
+@click.option("--tool-result", "results", multiple=True, metavar="NAME=TEXT", help="What that function returned.")
 @click.option("--stream", is_flag=True, help="Show the chunks of a stream and their instants.")
 @click.option("--request", "file", default=None, metavar="FILE", help="The whole request as JSON; - is standard input.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Request metadata; may be given again.")
@@ -48,13 +50,14 @@ def command(ctx: click.Context, /, question: str, **given: Any) -> None:
 
 
 def _metadata(pairs: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    out = []
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"metadata: {pair!r} is not KEY=VALUE")
-        out.append((key.lower(), value))
-    return tuple(out)
+    return tuple((key.lower(), value) for key, value in (_pair("metadata", pair) for pair in pairs))
+
+
+def _pair(option: str, pair: str) -> tuple[str, str]:
+    key, equals, value = pair.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{option}: {pair!r} is not of the form NAME=TEXT")
+    return key, value
 
 
 def _request(question: str, given: dict[str, Any]) -> Any:
@@ -79,7 +82,21 @@ def _request(question: str, given: dict[str, Any]) -> Any:
         if text is not None:
             message = request.messages.add()
             message.role, message.text = role, text
+    _add_tools(request, given["tools"], [_pair("tool-result", pair) for pair in given["results"]])
     return request
+
+
+def _add_tools(request: Any, tools: tuple[str, ...], results: list[tuple[str, str]]) -> None:
+    for name in dict.fromkeys((*tools, *(name for name, _ in results))):
+        request.tools.add().function.name = name
+    if not results:
+        return
+    called = request.messages.add(role="assistant")
+    returned = request.messages.add(role="user")
+    for name, text in results:
+        called.tool_call_list.tool_calls.add().function_call.name = name
+        result = returned.tool_result_list.tool_results.add().function_result
+        result.name, result.content = name, text
 
 
 def _uri(model: str | None, folder: str, name: str) -> str:

@@ -15,7 +15,7 @@ from ..errors import FixtureError, Mistake
 from ..replies.recipe import Recipe, compile_reply, merged
 from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
-from ..rules.conditions import ALL_CALLS, CHATS, FIELDS, Compiled, compile_when, names_of
+from ..rules.conditions import ALL_CALLS, CHATS, FIELDS, Compiled, Report, compile_when, names_of
 from ..rules.subject import CONTEXT_NAMES
 from ..rules.variables import substituted, variables_of
 
@@ -130,6 +130,17 @@ def _snippets(sources: list[Source]) -> dict[str, model.Reply]:
     return {name: reply for name, (reply, _) in found.items()}
 
 
+def _warn_of_stars(conditions: model.When | None, warn: Report) -> None:
+    """A `*` in a plain comparison of texts is just a star, and hardly ever meant so."""
+    for name in () if conditions is None else conditions.__struct_fields__:
+        value = getattr(conditions, name)
+        kind = FIELDS.get(name, ("text" if name in ("metadata", "state", "tool_results") else "", ALL_CALLS))[0]
+        for key, spec in value.items() if isinstance(value, dict) else ((None, value),):
+            if kind in ("text", "texts") and isinstance(spec, str) and "*" in spec:
+                text = "`*` stands for itself in a plain comparison; use word: [погод*] for endings, glob for patterns"
+                warn((name,) if key is None else (name, key), text)
+
+
 def _check_names(rules: list[Rule], sources: list[Source]) -> None:
     seen: dict[str, Rule] = {}
     problems = {source.name: source.problems for source in sources}
@@ -159,13 +170,16 @@ class _FileCompiler:
         self.source, self.file, self.snippets = source, file, snippets
         self.problems = source.problems
         self.variables = variables_of(file.vars or {}, source.environment, self._report("vars"))
+        if file.defaults is not None and file.defaults.operation is not None:
+            compile_operation(file.defaults.operation, CONTEXT_NAMES, self._report("defaults", "operation"))
+        for name, snippet in (file.snippets or {}).items():
+            compile_reply(snippet, source.read_file, self._report("snippets", name))
 
     def _report(self, *steps: str | int) -> Any:
         return lambda path, text: self.problems.at((*steps, *path), text)
 
     def rules(self) -> list[Rule]:
-        rules = self.file.rules or []
-        return [rule for i, spec in enumerate(rules) if (rule := self._rule(spec, i)) is not None]
+        return [self._rule(spec, i) for i, spec in enumerate(self.file.rules or []) if i not in self.source.broken]
 
     def fallback(self, taken: bool) -> list[Fallback]:
         if self.file.fallback is None:
@@ -176,13 +190,14 @@ class _FileCompiler:
         where = f"{self.source.name}:{self.problems.mark(('fallback',))[0]}"
         return [Fallback(recipe, f"fallback ({where})", self.variables)]
 
-    def _rule(self, spec: model.Rule, i: int) -> Rule | None:
+    def _rule(self, spec: model.Rule, i: int) -> Rule:
         at = ("rules", i)
         report = self._report(*at)
         line = self.problems.mark(at)[0]
         where = f"{self.source.name}:{line}" if line else f"{self.source.name} rules[{i}]"
         conditions = substituted(spec.when, self.variables, self._report(*at, "when"))
         when = compile_when(conditions, DESCRIPTORS, self._report(*at, "when"))
+        _warn_of_stars(conditions, lambda path, text: self.problems.warn((*at, "when", *path), text))
         recipes, sequence = self._replies(spec, i)
         plan, operation = None, self._operation(spec)
         if operation is not None:
@@ -191,8 +206,9 @@ class _FileCompiler:
         calls = self._calls(spec, when, recipes, report)
         if spec.name is not None and not spec.name.strip():
             report(("name",), "an empty name names nothing; leave it out")
-        if spec.expect is not None:
-            _check_expect(spec.expect, self._report(*at, "expect"))
+        expect = model.Expect(exactly=spec.expect) if isinstance(spec.expect, int) else spec.expect
+        if expect is not None:
+            _check_expect(expect, self._report(*at, "expect"))
         name = spec.name or where
         identity = spec.name or "rule-" + hashlib.blake2b(msgspec.json.encode(_plain(spec)), digest_size=8).hexdigest()
         return Rule(
@@ -211,7 +227,7 @@ class _FileCompiler:
             spec.times,
             spec.priority,
             dict(spec.then.state) if spec.then is not None else {},
-            spec.expect,
+            expect,
             self.variables,
             conditions,
         )
@@ -256,6 +272,8 @@ class _FileCompiler:
             fits &= OF_OPERATIONS
         if spec.operation is not None and uses_batches(spec.operation):
             fits &= frozenset({"completion_batch"})
+        if spec.call is None and fits == {"generate_image"}:
+            return fits
         if spec.call is None:
             calls = fits & (CHATS | {"completion_batch"})
             if not calls:
@@ -276,16 +294,16 @@ def _misfit(call: str, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, 
     """Why a rule can't answer a call that it names."""
     for name in names_of(spec.when) if spec.when is not None else ():
         if name in FIELDS and call not in FIELDS[name][1]:
-            return f"a {call} has no {name}; only {', '.join(sorted(FIELDS[name][1]))} has"
+            return f"{call} has no {name}; that is there in {', '.join(sorted(FIELDS[name][1]))}"
     if call not in when.calls:
         return (
-            f"a {call} does not have what the conditions look at; they fit {', '.join(sorted(when.calls)) or 'no call'}"
+            f"{call} does not have what the conditions look at; they fit {', '.join(sorted(when.calls)) or 'no call'}"
         )
     for recipe in recipes:
         if call not in recipe.calls:
             what = recipe.content or "its reply"
-            return f"a {call} can't be answered with {what}; that fits {', '.join(sorted(recipe.calls))}"
-    return f"a {call} has no operation with such a timeline"
+            return f"{call} can't be answered with {what}; that fits {', '.join(sorted(recipe.calls))}"
+    return f"{call} has no operation with such a timeline"
 
 
 def _check_expect(expect: model.Expect, report: Any) -> None:

@@ -16,7 +16,7 @@ from ..replies import defaults
 from ..replies.play import Play
 from ..replies.recipe import Recipe, unrenderable
 from ..replies.streams import Cutting
-from ..replies.timeline import default_timeline
+from ..replies.timeline import Timeline, default_timeline
 from ..rules import model
 from ..rules.conditions import CHATS
 from ..rules.operators import Difference
@@ -122,8 +122,20 @@ def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, s
     context = Context(subject, rule.variables, count + 1)
     play = _made(turn, rule.name, rule.label, subject, context, own)
     if subject.call in OPERATIONS:
-        play.timeline = rule.plan.timeline(subject.call, own) if rule.plan else default_timeline(subject.call)
+        try:
+            play.timeline = _timeline(rule, turn, subject, context, own)
+        except ValueError as failed:
+            play = Play(rule.name, failure=unrenderable(rule.label, failed))
     return play, delta
+
+
+def _timeline(rule: Rule, turn: Recipe, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Timeline:
+    folder = subject.folder.raw if subject.folder is not None else ""
+    timeline = default_timeline(subject.call)
+    if rule.plan is not None:
+        timeline = rule.plan.timeline(subject.call, seed, lambda error: error.settled(context, folder=folder))
+    # A stream that breaks off leaves no message on a call that does not stream: the operation fails.
+    return timeline if turn.stop is None else timeline.failing(turn.stop.settled(context, folder=folder))
 
 
 def _made(recipe: Recipe, name: str, label: str, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Play:

@@ -50,7 +50,10 @@ def short(book: Book, state: State, subject: Subject, entry_id: str) -> str:
     found = nearest(book, state, subject)
     tells = f"`fm-emulator explain {entry_id}` tells all"
     if not found:
-        others = "" if not book.rules else f" (the {len(book.rules)} there are answer other calls)"
+        n = len(book.rules)
+        others = (
+            "" if not n else f" (the {n} rule{'s' if n > 1 else ''} there {'are' if n > 1 else 'is'} for other calls)"
+        )
         return f"{what}: there is no rule for it{others}; {tells}"
     best = found[0]
     told = "; ".join(d.text() for d in best.differences[:2])

@@ -15,7 +15,7 @@ from ..rules.conditions import FIELDS
 from ..rules.operators import implies
 from .book import Book, Rule
 
-MOST_RULES = 3000
+MOST_RULES = 1000
 """Every pair is looked at; beyond this many rules that takes too long, and nothing is said."""
 
 _MAPPED = ("tool_results", "options", "metadata", "request", "state")
@@ -34,6 +34,11 @@ def unreachable(book: Book) -> Iterator[Mistake]:
             yield rule.mistake(f"never reached: {taker.label} comes before and takes everything it would")
         if mine is not None and _lasts(rule):
             before.append((rule, mine))
+
+
+def warnings(book: Book) -> list[Mistake]:
+    """Everything that is valid and hardly meant, in file and line order."""
+    return sorted({*book.warnings, *unreachable(book)})
 
 
 def _lasts(rule: Rule) -> bool:

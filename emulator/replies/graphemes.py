@@ -33,7 +33,7 @@ def split(text: str) -> list[str]:
     for position in range(1, len(text)):
         before, char = text[position - 1], text[position]
         flags = flags + 1 if before not in plain and _is_flag(before) else 0
-        if not (before in plain and char in plain) and _joined(before, char, flags):
+        if not (before in plain and char in plain) and (_joined(before, char, flags) or _conjunct(text, position)):
             continue
         clusters.append(text[start:position])
         start = position
@@ -54,9 +54,18 @@ def _joined(before: str, char: str, flags: int) -> bool:
         return not char.isalnum() and not char.isspace()
     if "\u1100" <= before <= "\u115f":
         return "\u1100" <= char <= "\u115f" or "가" <= char <= "힣"
-    if _is_flag(char):
-        return flags % 2 == 1
-    return unicodedata.combining(before) == _VIRAMA and char.isalpha()
+    return _is_flag(char) and flags % 2 == 1
+
+
+def _conjunct(text: str, position: int) -> bool:
+    """Whether a virama, with nothing but marks since, links the letter at `position` to what is before it."""
+    if not text[position].isalpha():
+        return False
+    while position and _extends(text[position - 1]):
+        position -= 1
+        if unicodedata.combining(text[position]) == _VIRAMA:
+            return True
+    return False
 
 
 def _extends(char: str) -> bool:

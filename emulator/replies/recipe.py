@@ -320,6 +320,8 @@ class _Compiler:
             self._check_pieces(spec)
         if content == "image":
             self.report(("stream",), "a picture is not streamed; leave stream out")
+        if content == "tool_calls" and spec.pieces is not None:
+            self.report(("stream", "pieces"), "tool calls are sent in one message; leave the pieces out")
         if spec.stop is not None and spec.stall is not None and spec.stall.after > spec.stop.after:
             self.report(("stream", "stall"), "the stream has stopped before that")
         n = self._chunk_count(content, spec)
@@ -333,7 +335,8 @@ class _Compiler:
         pieces = [p if isinstance(p, str) else p.text for p in spec.pieces or ()]
         if not pieces or "" in pieces:
             self.report(("stream", "pieces"), "each piece adds text; an empty one can't be told from the one before")
-        text = self.reply.text
+        said = [name for name in ("text", "json") if getattr(self.reply, name) not in (None, UNSET)]
+        text = self._text(said[0]) if said else None
         if isinstance(text, str) and text != "".join(pieces):
             self.report(("stream", "pieces"), "the pieces don't join to text; leave text out, the pieces say it all")
         counts = [p.completion_tokens for p in spec.pieces or () if isinstance(p, model.Piece) and p.completion_tokens]

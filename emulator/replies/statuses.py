@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import wording
@@ -15,6 +15,21 @@ from ..rules.template import compile_template, has_template
 Report = Callable[[tuple[str | int, ...], str], None]
 
 ALIASES = {"CANCELED": "CANCELLED"}
+_BY_NUMBER = {
+    **{str(int(code)): code.name for code in Code if code},
+    "400": "INVALID_ARGUMENT",
+    "401": "UNAUTHENTICATED",
+    "403": "PERMISSION_DENIED",
+    "404": "NOT_FOUND",
+    "409": "ALREADY_EXISTS",
+    "429": "RESOURCE_EXHAUSTED",
+    "499": "CANCELLED",
+    "500": "INTERNAL",
+    "501": "UNIMPLEMENTED",
+    "503": "UNAVAILABLE",
+    "504": "DEADLINE_EXCEEDED",
+}
+"""Names for those who think in numbers, gRPC's or HTTP's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +39,10 @@ class ScriptedStatus:
     code: Code
     message: Callable[[Mapping[str, Any]], str] | str | None
     details: tuple[Any, ...] = ()
+
+    def settled(self, context: Mapping[str, Any], *, folder: str = "") -> ScriptedStatus:
+        """The same with its message made for one call, to be sent later. Raises ValueError where a template fails."""
+        return replace(self, message=self.status(context, folder=folder).message)
 
     def status(self, context: Mapping[str, Any], *, folder: str = "", image: bool = False) -> Status:
         """The status for this call: templates are rendered, a missing message is the service's own.
@@ -67,7 +86,7 @@ def code_named(name: str, report: Callable[[str], None]) -> Code:
     elif name in Code.__members__:
         return Code[name]
     elif name.isdecimal():
-        report(f"give the code by its name, e.g. {Code(int(name)).name if int(name) in list(Code) else 'UNAVAILABLE'}")
+        report(f"give the code by its name: {_BY_NUMBER.get(name, 'UNAVAILABLE, RESOURCE_EXHAUSTED, ...')}")
     else:
         near = difflib.get_close_matches(name, Code.__members__, 1)
         codes = ", ".join(code.name for code in Code if code)
@@ -117,8 +136,8 @@ def _durations(value: Any) -> Any:
         return value
     out = {}
     for key, inner in value.items():
-        if key in ("retry_delay", "retryDelay") and isinstance(inner, str):
-            nanos = parse(inner)
+        if key in ("retry_delay", "retryDelay") and isinstance(inner, (str, int, float)):
+            nanos = parse(str(inner))
             inner = f"{nanos // 10**9}.{nanos % 10**9:09d}s"
         out[key] = _durations(inner)
     return out

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..clock import SECOND
@@ -56,6 +56,13 @@ class Timeline:
 
     stages: tuple[Stage, ...]
     faults: Mapping[int, ScriptedStatus] = field(default_factory=dict)
+
+    def failing(self, error: ScriptedStatus) -> Timeline:
+        """The same life with another end: where it would complete, it fails."""
+        stages = (
+            s if s.status != "COMPLETED" else replace(s, status="FAILED", done=True, error=error) for s in self.stages
+        )
+        return Timeline(tuple(stages), self.faults)
 
     def at(self, age: int, polls: int, polled: Mapping[int, int]) -> Moment:
         """The moment at `age` nanoseconds and after `polls` Gets; `polled` tells the age at which those Gets came
@@ -126,8 +133,13 @@ class Plan:
     error: ScriptedStatus | None
     faults: Mapping[int, ScriptedStatus]
 
-    def timeline(self, call: str, seed: Seed) -> Timeline:
-        """The timeline of one operation of `call`."""
+    def timeline(self, call: str, seed: Seed, settle: Callable[[ScriptedStatus], ScriptedStatus]) -> Timeline:
+        """The timeline of one operation of `call`; `settle` makes its statuses' messages for the call that starts it."""
+        plain = self._timeline(call, seed)
+        stages = tuple(s if s.error is None else replace(s, error=settle(s.error)) for s in plain.stages)
+        return Timeline(stages, {n: settle(fault) for n, fault in plain.faults.items()})
+
+    def _timeline(self, call: str, seed: Seed) -> Timeline:
         stages = self.stages
         if stages is None:
             stages = self._simple(call, seed)
@@ -179,7 +191,10 @@ def compile_operation(spec: model.Operation, known: frozenset[str], report: Repo
     if spec.timeline is not None:
         stages = tuple(_stage(s, i, status, report) for i, s in enumerate(spec.timeline))
         _check_order(stages, report)
-    faults = {n: status(fault.error, "polls", n, "error") for n, fault in (spec.polls or {}).items()}
+    faults = {
+        n: status(fault, "polls", n) if isinstance(fault, str) else status(fault.error, "polls", n, "error")
+        for n, fault in (spec.polls or {}).items()
+    }
     return Plan(spec, stages, status(spec.error, "error"), {n: f for n, f in faults.items() if f is not None})
 
 

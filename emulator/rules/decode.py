@@ -483,25 +483,37 @@ def _dict_decoder(info: inspect.DictType, structs: dict[type, Decoder]) -> Decod
 
 
 def _struct_decoder(info: inspect.StructType, structs: dict[type, Decoder]) -> Decoder:
+    """A Struct may say more than msgspec knows of it: `EXAMPLE`, how it is written; `BELONGS`, where fields belong that
+    are often put here; `MAY_BE_EMPTY`, the only optional fields that may stand there with nothing after them.
+    """
     cls = info.cls
     if cls in structs:
         return structs[cls]
     fields: dict[str, tuple[str, Decoder]] = {}
+    example = getattr(cls, "EXAMPLE", "")
+    belongs: dict[str, str] = getattr(cls, "BELONGS", {})
+    must_say = _must_say(info)
     required = [field.encode_name for field in info.fields if field.required]
 
     def struct(node: yaml.Node, problems: Problems, path: Path) -> Any:
         if not isinstance(node, yaml.MappingNode) or node.tag is BROKEN:
-            return _refuse(node, problems, path, f"a mapping with {_fields_told(list(fields))}")
+            needed = f"a mapping with {_fields_told(list(fields))}"
+            return _refuse(node, problems, path, f"{needed}, e.g. {example}" if example else needed)
         values: dict[str, Any] = {}
         sound = True
         for key_node, value_node in node.value:
             name = key_node.value
             field = fields.get(name)
             if field is None:
-                problems.at((*path, name), _no_such_field(name, list(fields), bool(node.flow_style)))
+                where = f"it belongs under `{belongs[name]}`" if name in belongs else ""
+                text = f"no such field here; {where}" if where else _no_such_field(name, list(fields), node.flow_style)
+                problems.at((*path, name), text)
                 sound = False
                 continue
             value = field[1](value_node, problems, (*path, name))
+            if value is None and name in must_say and value_node.tag is PLAIN:
+                problems.at((*path, name), "says nothing; give it a value, or leave the line out")
+                sound = False
             if value is INVALID:
                 sound = False
             values[field[0]] = value
@@ -524,6 +536,20 @@ def _struct_decoder(info: inspect.StructType, structs: dict[type, Decoder]) -> D
     return struct
 
 
+def _must_say(info: inspect.StructType) -> frozenset[str]:
+    """The optional fields of a Struct that may be left out but not left empty."""
+    may_be_empty = getattr(info.cls, "MAY_BE_EMPTY", None)
+    if may_be_empty is None:
+        return frozenset()
+    optional = (
+        field.encode_name
+        for field in info.fields
+        if isinstance(field.type, inspect.UnionType)
+        and any(isinstance(member, inspect.NoneType) for member in field.type.types)
+    )
+    return frozenset(optional) - frozenset(may_be_empty)
+
+
 def _fields_told(names: Sequence[str]) -> str:
     if not names:
         return "no fields"
@@ -531,7 +557,7 @@ def _fields_told(names: Sequence[str]) -> str:
     return f"the fields {few}" if len(names) > 1 else f"the field {few}"
 
 
-def _no_such_field(name: str, names: Sequence[str], flow: bool) -> str:
+def _no_such_field(name: str, names: Sequence[str], flow: bool | None) -> str:
     if meant := nearest(name, names):
         return f"no such field; did you mean {meant}?"
     if word := mixed_word(name):

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import yaml
+
 from ..errors import Mistake
 from .decode import INVALID, Problems, decode
 from .document import nodes_of, parse, read
-from .model import File
+from .model import File, Rule
 
 SUFFIXES = (".yaml", ".yml")
 LARGEST_FILE = 64 * 1024 * 1024
@@ -23,13 +26,18 @@ LARGEST_FILE = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class Source:
-    """One file's fixtures. `file` is None where they can't be read; `problems` tells why."""
+    """One file's fixtures. `file` is None where they can't be read; `problems` tells why.
+
+    Of a file with mistakes it holds what is sound, so that the rest is checked in the same go; `broken` numbers the
+    rules that are not.
+    """
 
     name: str
     problems: Problems
     file: File | None = None
     root: Path | None = None
     folder: Path | None = None
+    broken: frozenset[int] = frozenset()
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def read_file(self, name: str) -> bytes:
@@ -37,6 +45,8 @@ class Source:
         if self.root is None or self.folder is None:
             raise ValueError(f"{name}: fixtures given from Python have no folder to look in; write the text in place")
         path = self.folder / name
+        if not Path(os.path.normpath(path)).is_relative_to(self.root):
+            raise ValueError(f"{name}: it is outside the fixtures' folder; put it beside {self.name}")
         try:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError, ValueError):
@@ -97,8 +107,7 @@ def _read(path: Path, root: Path) -> Source:
     node = parse(text, str(path), problems.mistakes, problems.warnings)
     if node is None:
         return source
-    file = decode(node, File, problems)
-    source.file = None if file is INVALID else file
+    _decode(node, source)
     return source
 
 
@@ -111,6 +120,28 @@ def _inline(value: Mapping[str, Any], n: int) -> Source:
     except (TypeError, ValueError) as failed:
         problems.mistakes.append(Mistake(name, 0, 0, str(failed)))
         return source
-    file = decode(node, File, problems)
-    source.file = None if file is INVALID else file
+    _decode(node, source)
     return source
+
+
+def _decode(node: yaml.Node, source: Source) -> None:
+    file = decode(node, File, source.problems)
+    if file is not INVALID:
+        source.file = file
+    elif isinstance(node, yaml.MappingNode):
+        _salvage(node, source)
+
+
+def _salvage(node: yaml.MappingNode, source: Source) -> None:
+    """Decode part by part what can't be decoded whole; every mistake has been told already."""
+    silent = Problems(source.name)
+    types = {f.encode_name: f.type for f in msgspec.structs.fields(File)}
+    parts: dict[str, Any] = {}
+    for key, value in node.value:
+        if key.value == "rules" and isinstance(value, yaml.SequenceNode):
+            rules = [decode(rule, Rule, silent) for rule in value.value]
+            source.broken = frozenset(i for i, rule in enumerate(rules) if rule is INVALID)
+            parts["rules"] = [Rule() if rule is INVALID else rule for rule in rules]
+        elif key.value in types and (part := decode(value, types[key.value], silent)) is not INVALID:
+            parts[key.value] = part
+    source.file = File(**parts)

@@ -8,7 +8,7 @@ stay what their author typed.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -28,7 +28,7 @@ AfterLast = Literal["repeat", "cycle", "pass", "error"]
 
 
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    pass
+    MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ()
 
 
 class Operators(_Strict, frozen=True):
@@ -53,6 +53,8 @@ Condition = Text | list[Text] | Operators
 
 class When(_Strict, frozen=True):
     """What a rule asks of a request; all that is given must hold."""
+
+    EXAMPLE: ClassVar[str] = "when: {question: {contains: привет}}"
 
     question: Condition | None = None
     message: Condition | None = None
@@ -167,6 +169,8 @@ class Stream(_Strict, frozen=True):
 class Reply(_Strict, frozen=True):
     """What the model finally answers, or how the call fails."""
 
+    EXAMPLE: ClassVar[str] = 'reply: {text: "Привет!"}'
+
     text: str | TextSource | None = None
     json: Any | UnsetType = UNSET
     tool_calls: list[str | dict[str, Any]] | None = None
@@ -215,7 +219,7 @@ class Operation(_Strict, frozen=True):
     timeline: list[Stage] | None = None
     at_poll: Positive | None = None
     error: str | Error | None = None
-    polls: dict[Positive, PollFault] | None = None
+    polls: dict[Positive, str | PollFault] | None = None
 
 
 class Then(_Strict, frozen=True):
@@ -235,6 +239,15 @@ class Expect(_Strict, frozen=True):
 class Rule(_Strict, frozen=True):
     """When a request is like this, answer like that."""
 
+    EXAMPLE: ClassVar[str] = "- when: {question: {contains: привет}}"
+    BELONGS: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(When.__struct_encode_fields__, "when"),
+        **dict.fromkeys(Reply.__struct_encode_fields__, "reply"),
+        **dict.fromkeys(Operation.__struct_encode_fields__, "operation"),
+        "error": "reply",
+        "repeat": "replies",
+    }
+
     name: str | None = None
     call: Call | list[Call] | None = None
     when: When | None = None
@@ -246,7 +259,7 @@ class Rule(_Strict, frozen=True):
     times: Positive | None = None
     priority: int = 0
     then: Then | None = None
-    expect: Expect | None = None
+    expect: NotNegative | Expect | None = None
 
 
 class Defaults(_Strict, frozen=True):
@@ -264,6 +277,10 @@ class Defaults(_Strict, frozen=True):
 
 class File(_Strict, frozen=True):
     """A fixture file."""
+
+    MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ("vars", "defaults", "snippets", "rules")
+    EXAMPLE: ClassVar[str] = "rules: [...]"
+    BELONGS: ClassVar[dict[str, str]] = dict.fromkeys(("when", "reply", "replies", "call", "operation"), "rules")
 
     vars: dict[str, Text] | None = None
     defaults: Defaults | None = None

@@ -8,6 +8,7 @@ lists and mappings are written as JSON (our choice: its readers need not know Py
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ class Template:
         if isinstance(error, RecursionError):
             return f"{where}the template is nested too deeply"
         said = " ".join(str(error).split())[:300] or type(error).__name__
+        if absent := re.search(r"has no (?:attribute|element) ('?.+?'?)$", said):
+            said = f"there is no {absent[1]} in this request; give another with | default('...')"
         if isinstance(error, KeyError):
             said = f"there is no {said}"
         return f"{where}the template failed: {said}"
