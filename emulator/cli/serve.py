@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -62,6 +63,8 @@ async def _serve(emulator: Emulator, config: Config) -> None:
         _tell_unmet(emulator)
     finally:
         await emulator.stop()
+        if config.ready_file is not None:
+            Path(config.ready_file).unlink(missing_ok=True)  # it would go on telling of a server that is gone
 
 
 def _tell_ready(path: str, emulator: Emulator) -> None:

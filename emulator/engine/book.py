@@ -253,15 +253,15 @@ class _FileCompiler:
 
     def _recipe(self, reply: model.Reply, at: tuple[str | int, ...]) -> Recipe:
         names = [reply.use] if isinstance(reply.use, str) else list(reply.use or ())
-        layers: list[model.Reply | model.Defaults | None] = []
+        layers: list[model.Reply] = []
         for name in reversed(names):
             if name in self.snippets:
                 layers.append(self.snippets[name])
                 continue
             there = f"there are {', '.join(self.snippets)}" if self.snippets else "there is none in any file"
             self.problems.at((*at, "use"), f"no such snippet: {name}; {there}")
-        layers.append(self.file.defaults)
-        return compile_reply(merged(reply, *layers), self.source.read_file, self._report(*at))
+        own = merged(reply, *layers)
+        return compile_reply(own, self.source.read_file, self._report(*at), self.file.defaults)
 
     def _calls(self, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...], report: Any) -> frozenset[str]:
         """The calls a rule answers: those it names, else every completion it fits."""

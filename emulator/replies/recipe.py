@@ -84,7 +84,14 @@ class Recipe:
 
 
 def _rendered(pairs: tuple[tuple[str, Any], ...], context: Context) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value if isinstance(value, str) else value(context)) for key, value in pairs)
+    return tuple((key, value if isinstance(value, str) else _ascii(key, value(context))) for key, value in pairs)
+
+
+def _ascii(key: str, value: str) -> str:
+    wrong = _wrong_value(value)
+    if wrong is not None:
+        raise ValueError(f"{key}: {wrong}")
+    return value
 
 
 def merged(reply: model.Reply, *under: model.Reply | model.Defaults | None) -> model.Reply:
@@ -121,16 +128,18 @@ def _merged_stream(own: model.Stream, under: model.Stream) -> model.Stream:
     return model.Stream(**values)
 
 
-def compile_reply(reply: model.Reply, read_file: ReadFile, report: Report) -> Recipe:
-    """Compile a merged reply; every mistake goes to `report(path below reply, text)`."""
-    return _Compiler(reply, read_file, report).recipe()
+def compile_reply(
+    reply: model.Reply, read_file: ReadFile, report: Report, defaults: model.Defaults | None = None
+) -> Recipe:
+    """Compile a reply over its file's defaults; every mistake goes to `report(path below reply, text)`."""
+    return _Compiler(reply, merged(reply, defaults), read_file, report).recipe()
 
 
 class _Compiler:
-    """One reply being compiled: what its steps share."""
+    """One reply being compiled. `own` is what it says itself, `reply` the same with its file's defaults under it."""
 
-    def __init__(self, reply: model.Reply, read_file: ReadFile, report: Report) -> None:
-        self.reply, self.read_file, self.report = reply, read_file, report
+    def __init__(self, own: model.Reply, reply: model.Reply, read_file: ReadFile, report: Report) -> None:
+        self.own, self.reply, self.read_file, self.report = own, reply, read_file, report
         self.templates = reply.template is not False
 
     def recipe(self) -> Recipe:
@@ -189,7 +198,7 @@ class _Compiler:
         if content == "error":
             return lambda s, c, seed: None, ALL_CALLS
         short = status or completion.FINAL
-        chats_only = status is not None or usage is not None or reply.stream is not None
+        chats_only = status is not None or self.own.usage is not None or self.own.stream is not None
         calls_ = CHATS if chats_only else ALL_CALLS
         return lambda s, c, seed: defaults.chat(s, seed, short, usage=usage, version=version), calls_
 
@@ -318,7 +327,7 @@ class _Compiler:
             self.report(("stream", modes[1]), f"{modes[0]} says already how the text is cut; leave one of them out")
         if spec.pieces is not None:
             self._check_pieces(spec)
-        if content == "image":
+        if content == "image" and self.own.stream is not None:
             self.report(("stream",), "a picture is not streamed; leave stream out")
         if content == "tool_calls" and spec.pieces is not None:
             self.report(("stream", "pieces"), "tool calls are sent in one message; leave the pieces out")

@@ -134,7 +134,7 @@ class Plan:
     faults: Mapping[int, ScriptedStatus]
 
     def timeline(self, call: str, seed: Seed, settle: Callable[[ScriptedStatus], ScriptedStatus]) -> Timeline:
-        """The timeline of one operation of `call`; `settle` makes its statuses' messages for the call that starts it."""
+        """The timeline of one operation of `call`; `settle` makes the messages of its statuses for this call."""
         plain = self._timeline(call, seed)
         stages = tuple(s if s.error is None else replace(s, error=settle(s.error)) for s in plain.stages)
         return Timeline(stages, {n: settle(fault) for n, fault in plain.faults.items()})
