@@ -1,7 +1,7 @@
 """Benchmarks, each against a bare grpc.aio server in the same run: `python -m benchmarks [--rounds N] [--json FILE]`.
 
-Figures of one machine mean little on another; ratios travel better, so that is what is compared. Runs are interleaved and
-the medians of the ratios are printed, with the absolute medians beside them.
+Figures of one machine mean little on another; ratios travel better, so that is what is compared. Runs are interleaved
+and the medians of the ratios are printed, with the absolute medians beside them.
 """
 
 from __future__ import annotations

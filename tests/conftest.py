@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from wire.client import Client
 
 from emulator import Emulator
-from wire.client import Client
 
 Serve = Callable[..., Emulator]
 Connect = Callable[[Emulator], Client]

@@ -64,7 +64,7 @@ async def _serve(emulator: Emulator, config: Config) -> None:
     finally:
         await emulator.stop()
         if config.ready_file is not None:
-            Path(config.ready_file).unlink(missing_ok=True)  # it would go on telling of a server that is gone
+            _tell_gone(config.ready_file)
 
 
 def _tell_ready(path: str, emulator: Emulator) -> None:
@@ -72,6 +72,10 @@ def _tell_ready(path: str, emulator: Emulator) -> None:
         write_ready_file(path, emulator.target)
     except OSError as failed:
         raise UsageError(f"ready-file: {path} can't be written: {failed.strerror}") from None
+
+
+def _tell_gone(path: str) -> None:
+    Path(path).unlink(missing_ok=True)  # it would go on telling of a server that is gone
 
 
 def _announce(emulator: Emulator, config: Config) -> None:

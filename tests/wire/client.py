@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
@@ -52,13 +53,15 @@ class Client:
     """Calls methods of an emulator at `target`."""
 
     def __init__(self, target: str) -> None:
-        self.channel = grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.channel: Any = grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
 
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) ->
-    None: self.channel.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.channel.close()
 
     def begin(self, method: str, request: Any, metadata: Iterable[tuple[str, str]] = (), timeout: float = 20) -> Any:
         """The call under way: messages are bytes. A unary method looks no different on the wire."""
@@ -69,17 +72,16 @@ class Client:
         """The whole call; a failed one is a reply as well."""
         under_way = self.begin(method, request, metadata, timeout)
         messages = []
-        try:
-            messages.extend(under_way)
-        except grpc.RpcError:
-            pass  # its status is in the reply
+        with suppress(grpc.RpcError):  # its status is in the reply
+            for message in under_way:
+                messages.append(message)  # noqa: PERF402 - what came before the error is kept
         known = METHODS.get(path(method))
         return Reply(
             [known.output.FromString(raw) if known is not None else raw for raw in messages],
             under_way.code().name,
             under_way.details(),
-            {key: value for key, value in under_way.initial_metadata() or ()},
-            {key: value for key, value in under_way.trailing_metadata() or ()},
+            dict(under_way.initial_metadata() or ()),
+            dict(under_way.trailing_metadata() or ()),
         )
 
     def bidirectional(self, method: str, requests: Iterable[bytes]) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 STORY = "Жил-был кот. Он любил спать на тёплой печке, пить молоко и смотреть, как за окном идёт снег. " * 4
 TELLS = {"rules": [{"reply": {"text": STORY.strip()}}]}
-STALLS = {"rules": [{"reply": {"text": STORY.strip(), "stream": {"chunks": 5, "stall": {"after": 2, "for":
-"forever"}}}}]} PATH = "TextGenerationService/Completion"
+STALLS = {
+    "rules": [{"reply": {"text": STORY.strip(), "stream": {"chunks": 5, "stall": {"after": 2, "for": "forever"}}}}]
+}
+PATH = "TextGenerationService/Completion"
 
 
 def status_name(message: CompletionResponse) -> str:  # type: ignore[valid-type]
@@ -29,8 +32,10 @@ def texts(messages: list[CompletionResponse]) -> list[str]:  # type: ignore[vali
 
 
 @pytest.mark.parametrize("fixtures", [TELLS, {}], ids=["scripted", "default"])
-def test_a_call_that_does_not_stream_gets_exactly_one_message(serve: Serve, connect: Connect, fixtures: dict[str,
-object]) -> None: client = connect(serve(fixtures))
+def test_a_call_that_does_not_stream_gets_exactly_one_message(
+    serve: Serve, connect: Connect, fixtures: dict[str, object]
+) -> None:
+    client = connect(serve(fixtures))
     unset = CompletionRequest(model_uri="gpt://b1g/yandexgpt")
     unset.messages.add(role="user", text="Расскажи сказку")
     for request in (asking("Расскажи сказку"), unset):
@@ -48,15 +53,17 @@ def test_a_stream_is_partial_texts_each_longer_than_the_last_and_one_final(
     assert reply.code == "OK"
     told = texts(reply.messages)
     assert len(told) > 3
-    for before, after in zip(told, told[1:], strict=False):
+    for before, after in pairwise(told):
         assert after.startswith(before)
         assert len(after) > len(before)
     assert [status_name(m) for m in reply.messages] == ["PARTIAL"] * (len(told) - 1) + ["FINAL"]
 
 
 @pytest.mark.parametrize("fixtures", [TELLS, {}], ids=["scripted", "default"])
-def test_usage_grows_with_a_stream_while_input_tokens_stay(serve: Serve, connect: Connect, fixtures: dict[str,
-object]) -> None: messages = connect(serve(fixtures)).complete(asking("Расскажи сказку", stream=True)).messages
+def test_usage_grows_with_a_stream_while_input_tokens_stay(
+    serve: Serve, connect: Connect, fixtures: dict[str, object]
+) -> None:
+    messages = connect(serve(fixtures)).complete(asking("Расскажи сказку", stream=True)).messages
     usages = [message.usage for message in messages]
     assert {usage.input_text_tokens for usage in usages} == {usages[0].input_text_tokens}
     assert usages[0].input_text_tokens > 0
@@ -130,8 +137,9 @@ def test_a_stream_that_breaks_off_keeps_what_it_has_sent(serve: Serve, connect: 
 
 
 def test_tool_calls_come_in_one_message_even_when_streamed(serve: Serve, connect: Connect) -> None:
-    client = connect(serve({"rules": [{"reply": {"tool_calls": [{"weather": {"city": "Москва", "days": 3}},
-    "clock"]}}]})) message = client.complete(asking("Погода и время", stream=True)).only
+    calling = {"tool_calls": [{"weather": {"city": "Москва", "days": 3}}, "clock"]}
+    client = connect(serve({"rules": [{"reply": calling}]}))
+    message = client.complete(asking("Погода и время", stream=True)).only
     assert status_name(message) == "TOOL_CALLS"
     assert message.alternatives[0].message.WhichOneof("Content") == "tool_call_list"
     calls = [call.function_call for call in message.alternatives[0].message.tool_call_list.tool_calls]
