@@ -7,8 +7,9 @@ out.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from .journal import Entry
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 Pairs = list[tuple[str, "str | bytes"]]
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """One RPC.
 
     `method` is its path, `/package.Service/Method`; `request` the serialized message (empty for a client-streaming
@@ -40,8 +40,8 @@ class Call:
     trailers: Pairs = field(default_factory=list)
     request_id: str = ""
     message: Any = None
-    session: Session = field(default=None, repr=False)  # type: ignore[assignment]
-    entry: Entry = field(default=None, repr=False)  # type: ignore[assignment]
+    session: Session = None  # type: ignore[assignment]
+    entry: Entry = None  # type: ignore[assignment]
 
     def header(self, key: str) -> str | None:
         """The first value of a request's metadata key, or None."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 LIMIT_ENTRIES = 1000
 LIMIT_BYTES = 16 * 1024 * 1024
 SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key")
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """One call. `began` is the emulator's clock (ns), `took` real seconds; `code` is None while the call is open.
 
     `rule` names the rule that answered, "default", "fallback", or nothing where no rule is asked. `story` is the

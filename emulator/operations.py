@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from . import wording
 from .api import BatchCompletionMetadata, BatchCompletionResponse, Operation, pack
@@ -30,8 +31,7 @@ DESCRIPTIONS: Mapping[str, str] = {"completion_async": "Async GPT Completion"}
 _PICTURES_KEPT = 32
 
 
-@dataclass(slots=True)
-class Record:
+class Record(Struct):
     """One operation. `created` is the clock's instant (ns); `polled` the ages at which those Gets came that a stage
     of the timeline waits for; `cancelled` the age at which it was cancelled while pending.
     """

@@ -147,6 +147,7 @@ class _Thread:
         self._loop.close()
 
     def run(self) -> None:
+        logging.getLogger("asyncio").addFilter(no_poller_noise)
         self._thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._emulator.start(), self._loop).result()
@@ -170,6 +171,11 @@ def quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     if isinstance(context.get("exception"), BlockingIOError):
         return
     loop.default_exception_handler(context)
+
+
+def no_poller_noise(record: logging.LogRecord) -> bool:
+    """The same for the loops of the program that embeds us, which log what `quiet` drops in ours."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], BlockingIOError)
 
 
 def write_ready_file(path: str, target: str) -> None:

@@ -6,7 +6,6 @@ A server begins with exactly one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .clock import Clock
@@ -19,22 +18,17 @@ if TYPE_CHECKING:
     from .engine.choose import State
 
 
-@dataclass(slots=True)
 class Session:
     """`id` is empty for the session a server begins with; `strict` fails calls that no rule matches."""
 
-    id: str
-    book: Book
-    state: State
-    clock: Clock
-    seed: Seed
-    strict: bool = False
-    journal: Journal = field(default_factory=Journal)
-    operations: Operations = field(init=False)
-    calls: int = 0
-
-    def __post_init__(self) -> None:
-        self.operations = Operations(self.clock)
+    def __init__(self, id: str, book: Book, state: State, clock: Clock, seed: Seed, strict: bool = False) -> None:
+        self.id = id
+        self.book, self.state = book, state
+        self.clock, self.seed = clock, seed
+        self.strict = strict
+        self.journal = Journal()
+        self.operations = Operations(clock)
+        self.calls = 0
 
     @property
     def account(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..api import METHODS
 from ..errors import FixtureError, Mistake
@@ -36,8 +37,7 @@ DESCRIPTORS["batch_row"] = DESCRIPTORS["completion"]
 OF_OPERATIONS = frozenset({"completion_async", "completion_batch", "generate_image"})
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A compiled rule. `identity` survives reloads and reordering; `label` says where it stands.
 
     `sequence` holds the running totals of its replies' repeats, empty for a single reply.
@@ -71,8 +71,7 @@ class Rule:
         return Mistake(self.file, self.line, 0, text if self.line else f"{self.label}: {text}")
 
 
-@dataclass(frozen=True, slots=True)
-class Fallback:
+class Fallback(Struct, frozen=True):
     """What answers when no rule does; `label` says where it stands."""
 
     recipe: Recipe
@@ -80,8 +79,7 @@ class Fallback:
     variables: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
+class Book(Struct, frozen=True):
     """Rules in the order they are tried, for each call those that can answer it."""
 
     rules: tuple[Rule, ...] = ()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..errors import Code, Status
 from ..replies import defaults
@@ -27,8 +28,7 @@ from .book import Book, Rule
 OPERATIONS = frozenset({"completion_async", "completion_batch", "generate_image"})
 
 
-@dataclass(slots=True)
-class State:
+class State(Struct):
     """What the rules of a session have counted. `chosen` is by rule identity, `given` by identity and what the sequence
     counts by, `scenario` the states that `then` sets.
     """
@@ -38,8 +38,7 @@ class State:
     scenario: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Struct, frozen=True):
     """What choosing changes: which rule was chosen, for which counter of its sequence, and the states it sets."""
 
     identity: str

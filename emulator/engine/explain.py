@@ -5,8 +5,9 @@ The short form goes into a status and stays within a few hundred characters; the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..rules.conditions import CHATS
 from ..rules.operators import Difference
@@ -18,8 +19,7 @@ MOST_RULES = 10
 """Rules whose verdicts a story tells; of more it says how many there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What kept a rule from answering; nothing if it would. `share` is the part of its conditions that hold."""
 
     rule: Rule

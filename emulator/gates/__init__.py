@@ -7,7 +7,8 @@ configured for are open.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..call import Call
 
@@ -19,8 +20,7 @@ def opened(call: Call, name: str) -> None:
     """A gate that lets everything through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gates:
+class Gates(Struct, frozen=True):
     """The gates between a parsed request and the engine; the session is found before a request is parsed."""
 
     validation: Gate = opened

@@ -7,8 +7,9 @@ wire; an operation keeps it until its result is fetched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..errors import Status
 from .streams import Cutting, Step, steps
@@ -17,8 +18,7 @@ from .timeline import Timeline
 Pairs = tuple[tuple[str, str], ...]
 
 
-@dataclass(slots=True)
-class Play:
+class Play(Struct):
     """The answer to one call.
 
     `rule` is how the journal names what answered; `delay` is ns before anything is sent. Either `failure` is set and

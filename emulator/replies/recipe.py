@@ -11,10 +11,9 @@ import difflib
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from .. import wording
 from ..api import (
@@ -45,8 +44,7 @@ Context = Mapping[str, Any]
 ReadFile = Callable[[str], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """A compiled reply. `calls` are those it can answer; `content` names what it says, None for the default reply."""
 
     reply: model.Reply

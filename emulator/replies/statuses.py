@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .. import wording
 from ..errors import Code, Status
@@ -32,8 +34,7 @@ _BY_NUMBER = {
 """Names for those who think in numbers, gRPC's or HTTP's."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptedStatus:
+class ScriptedStatus(Struct, frozen=True):
     """A status as a fixture words it; `status()` makes the one that travels."""
 
     code: Code

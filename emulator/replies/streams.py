@@ -8,8 +8,9 @@ the total rise with each message.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..api import CompletionResponse
 from ..errors import Status
@@ -32,8 +33,7 @@ MODES: dict[str, Callable[[str, int], list[str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One message: wait so many ns after the step before (or FOREVER), then send `message`, or end with `failure`."""
 
     wait: int
@@ -41,8 +41,7 @@ class Step:
     failure: Status | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cutting:
+class Cutting(Struct, frozen=True):
     """How a play's final text is cut, paced and broken; `stop` is the status that ends it early."""
 
     spec: model.Stream

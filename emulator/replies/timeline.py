@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..clock import SECOND
 from ..errors import Status
@@ -23,8 +25,7 @@ STATUSES = ("CREATED", "PENDING", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELE
 FINAL = ("COMPLETED", "FAILED", "CANCELED")
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """From `at` (ns of age) or from the `poll`-th Get on, the operation is like this."""
 
     at: int | None = None
@@ -36,8 +37,7 @@ class Stage:
     completed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """What an operation is at one moment. `status` is None before the first stage; `since` is the age of the last
     change.
     """
@@ -50,8 +50,7 @@ class Moment:
     since: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(Struct, frozen=True):
     """Stages in order, and what single Gets meet."""
 
     stages: tuple[Stage, ...]
@@ -124,8 +123,7 @@ roughly).
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """A compiled `operation:`; `timeline` draws what is random in it."""
 
     spec: model.Operation

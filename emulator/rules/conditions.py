@@ -7,8 +7,9 @@ difference is a match, so the code that decides is the code that explains.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from .model import Condition, When
 from .operators import Difference, Matcher, compile_condition
@@ -46,8 +47,7 @@ Report = Callable[[tuple[str | int, ...], str], None]
 Descriptors = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
+class Clause(Struct, frozen=True):
     """One condition: where it stands, how the subject is read, what must hold."""
 
     name: str
@@ -62,8 +62,7 @@ class Clause:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Either:
+class Either(Struct, frozen=True):
     """`any`: one of several lists of conditions."""
 
     name: str
@@ -81,8 +80,7 @@ class Either:
         return nearest or ()
 
 
-@dataclass(frozen=True, slots=True)
-class Neither:
+class Neither(Struct, frozen=True):
     """`not`: conditions that must not all hold."""
 
     name: str
@@ -97,8 +95,7 @@ class Neither:
 Check = Clause | Either | Neither
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """A `when`: its checks, the calls that can meet it, and whether it looks at tool results."""
 
     checks: tuple[Check, ...] = ()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
+from msgspec import Struct, field
 
 from ..errors import Mistake
 from .decode import INVALID, Problems, decode
@@ -24,8 +24,7 @@ SUFFIXES = (".yaml", ".yml")
 LARGEST_FILE = 64 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class Source:
+class Source(Struct):
     """One file's fixtures. `file` is None where they can't be read; `problems` tells why.
 
     Of a file with mistakes it holds what is sound, so that the rest is checked in the same go; `broken` numbers the

@@ -45,6 +45,7 @@ class Health:
         yield HealthCheckResponse(status=self._states[name]).SerializeToString()
 
     async def _list(self, call: Call) -> AsyncIterator[bytes]:
+        parsed(call)
         response = HealthListResponse()
         for name, state in self._states.items():
             response.statuses[name].status = state

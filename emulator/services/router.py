@@ -27,6 +27,9 @@ MOST_TRAILER_BYTES = 4096
 half.
 """
 
+LONGEST_ID = 128
+_IDS = ("x-request-id", "x-client-request-id")
+
 QUIET = ("/grpc.",)
 """Methods that tools call all the time: neither in the journal nor, unless at debug, in the log."""
 
@@ -144,7 +147,9 @@ def for_wire(status: Status, call: Call) -> Status:
     while len(raw) * 4 // 3 > room and len(rpc.details) > 1:
         del rpc.details[-1]
         raw = rpc.SerializeToString(deterministic=True)
-    trailers = {**dict(call.trailers), **status.trailers, "grpc-status-details-bin": raw}
+    # Clients drop the headers of a stream that fails before its first message, so the ids are in the trailers as well.
+    ids = {key: value for key, value in call.headers if key in _IDS and len(value) <= LONGEST_ID}
+    trailers = {**ids, **dict(call.trailers), **status.trailers, "grpc-status-details-bin": raw}
     return Status(status.code, message, details=status.details, trailers=trailers)
 
 
