@@ -222,6 +222,22 @@ def _plain(value: typing.Any) -> typing.Any:
     return value
 
 
+def plain_struct(struct: typing.Any) -> dict[str, typing.Any]:
+    """A google.protobuf.Struct as a dict; numbers are floats, as they travelled, and may be NaN or infinite."""
+    return {name: _plain_value(value) for name, value in struct.fields.items()}
+
+
+def _plain_value(value: typing.Any) -> typing.Any:
+    kind = value.WhichOneof("kind")
+    if kind is None or kind == "null_value":
+        return None
+    if kind == "struct_value":
+        return plain_struct(value.struct_value)
+    if kind == "list_value":
+        return [_plain_value(element) for element in value.list_value.values]
+    return getattr(value, kind)
+
+
 def from_dict(mapping: Mapping[str, typing.Any], cls: type[_M]) -> _M:
     """The message of class `cls` that JSON data stands for; fields go by their proto names or by camelCase ones.
 

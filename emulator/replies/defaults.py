@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..api import ImageGenerationResponse, to_dict
+from ..api import ImageGenerationResponse, plain_struct
 from ..rules.subject import Subject
 from ..seed import Seed
 from . import completion
@@ -34,8 +34,7 @@ def forced_tool(subject: Subject) -> completion.ToolCall | None:
     function = next(iter(tools.values()), None) if choice == "REQUIRED" else tools.get(choice)
     if function is None:
         return None
-    parameters = to_dict(function.parameters)
-    return function.name, object_for(parameters, Seed(0).at("tool", function.name))
+    return function.name, object_for(plain_struct(function.parameters), Seed(0).at("tool", function.name))
 
 
 def text(subject: Subject, seed: Seed) -> str:

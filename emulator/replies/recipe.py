@@ -21,6 +21,7 @@ from ..api import (
     CompletionResponse,
     ImageGenerationResponse,
     from_dict,
+    plain_struct,
 )
 from ..errors import Code, Status
 from ..rules import model
@@ -410,7 +411,6 @@ def _notes(final: Any, subject: Subject, content: str | None) -> list[str]:
         return _json_notes(final.alternatives[0].message.text, subject.schema)
     if content != "tool_calls":
         return []
-    from ..api import to_dict
     from .schema import mismatch
 
     notes = []
@@ -429,7 +429,7 @@ def _notes(final: Any, subject: Subject, content: str | None) -> list[str]:
         if call.name not in tools:
             notes.append(f"called {call.name}, which the request does not offer")
             continue
-        wrong = mismatch(to_dict(tools[call.name].parameters), to_dict(call.arguments))
+        wrong = mismatch(plain_struct(tools[call.name].parameters), plain_struct(call.arguments))
         if wrong is not None:
             notes.append(f"arguments of {call.name} don't follow its parameters: {wrong}")
     return notes

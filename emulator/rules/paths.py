@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from ..api import plain_struct, to_dict
 from .text import Text
 
 _WRAPPERS = {
@@ -72,7 +73,7 @@ def _read(value: Any, field: Any, steps: tuple[str, ...]) -> Any:
 def _below_message(message: Any, step: str, rest: tuple[str, ...], steps: tuple[str, ...]) -> Any:
     name = message.DESCRIPTOR.full_name
     if name == "google.protobuf.Struct":
-        return _read(_plain(message), None, steps)
+        return _read(plain_struct(message), None, steps)
     field = message.DESCRIPTOR.fields_by_name.get(step)
     if field is None:
         return None
@@ -114,16 +115,11 @@ def _is_index(step: str) -> bool:
     return digits.isdecimal() and len(digits) < 10
 
 
-def _plain(struct: Any) -> Any:
-    from google.protobuf import json_format
-
-    return json_format.MessageToDict(struct)
-
-
 def _compact(message: Any) -> str:
-    from ..api import to_dict
-
-    return _json(to_dict(message))
+    try:
+        return _json(to_dict(message))
+    except ValueError:  # what JSON can't say, such as NaN
+        return str(message)
 
 
 def _json(value: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from ..api import plain_struct
 from . import paths
 from .operators import Model
 from .text import Text
@@ -167,8 +168,7 @@ class Subject:
         """The JSON Schema that the reply is asked to follow."""
         if self.request.WhichOneof("ResponseFormat") != "json_schema":
             return None
-        plain: dict[str, Any] = paths._plain(self.request.json_schema.schema)
-        return plain
+        return plain_struct(self.request.json_schema.schema)
 
     @cached_property
     def stream(self) -> bool:
