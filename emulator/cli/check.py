@@ -6,6 +6,7 @@ import click
 
 from ..engine.book import load
 from ..engine.reach import warnings
+from ..errors import UsageError
 
 
 @click.command("check")
@@ -16,6 +17,6 @@ def command(paths: tuple[str, ...]) -> None:
     for warning in warnings(book):
         click.echo(f"{warning} (warning)", err=True)
     if not book.files:
-        click.echo("no *.yaml or *.yml file there", err=True)
+        raise UsageError(f"no *.yaml or *.yml file in {', '.join(paths)}")
     rules, files = len(book.rules), book.files
     click.echo(f"{rules} rule{'s' if rules != 1 else ''} in {files} file{'s' if files != 1 else ''}: all well")

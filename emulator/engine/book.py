@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..api import METHODS
 from ..errors import FixtureError, Mistake
-from ..replies.recipe import Recipe, compile_reply, merged
+from ..replies.recipe import Recipe, compile_reply, merged, says_something
 from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
 from ..rules.conditions import ALL_CALLS, CHATS, FIELDS, Compiled, Report, compile_when, names_of
@@ -116,16 +116,20 @@ def load(fixtures: Iterable[Any]) -> Book:
     return Book(ordered, fallbacks[0] if fallbacks else None, tuple(sorted(warnings)), len(sources), by_call)
 
 
-def _snippets(sources: list[Source]) -> dict[str, model.Reply]:
-    found: dict[str, tuple[model.Reply, str]] = {}
+Snippets = Mapping[str, "tuple[model.Reply, Source]"]
+"""Replies by name, each with the file it stands in: what it refers to lies beside that."""
+
+
+def _snippets(sources: list[Source]) -> Snippets:
+    found: dict[str, tuple[model.Reply, Source]] = {}
     for source in sources:
         for name, reply in ((source.file and source.file.snippets) or {}).items():
             if name in found:
-                source.problems.at(("snippets", name), f"this name is taken: {found[name][1]} has it already")
+                source.problems.at(("snippets", name), f"this name is taken: {found[name][1].name} has it already")
             if reply.use is not None:
                 source.problems.at(("snippets", name, "use"), "a snippet can't use another; write its fields out")
-            found.setdefault(name, (reply, source.name))
-    return {name: reply for name, (reply, _) in found.items()}
+            found.setdefault(name, (reply, source))
+    return found
 
 
 def _warn_of_stars(conditions: model.When | None, warn: Report) -> None:
@@ -164,7 +168,7 @@ def _distinct(rules: list[Rule]) -> list[Rule]:
 class _FileCompiler:
     """One fixture file being compiled."""
 
-    def __init__(self, source: Source, file: model.File, snippets: Mapping[str, model.Reply]) -> None:
+    def __init__(self, source: Source, file: model.File, snippets: Snippets) -> None:
         self.source, self.file, self.snippets = source, file, snippets
         self.problems = source.problems
         self.variables = variables_of(file.vars or {}, source.environment, self._report("vars"))
@@ -251,15 +255,16 @@ class _FileCompiler:
 
     def _recipe(self, reply: model.Reply, at: tuple[str | int, ...]) -> Recipe:
         names = [reply.use] if isinstance(reply.use, str) else list(reply.use or ())
-        layers: list[model.Reply] = []
+        layers: list[tuple[model.Reply, Source]] = [(reply, self.source)]
         for name in reversed(names):
             if name in self.snippets:
                 layers.append(self.snippets[name])
                 continue
             there = f"there are {', '.join(self.snippets)}" if self.snippets else "there is none in any file"
             self.problems.at((*at, "use"), f"no such snippet: {name}; {there}")
-        own = merged(reply, *layers)
-        return compile_reply(own, self.source.read_file, self._report(*at), self.file.defaults)
+        own = merged(*(layer for layer, _ in layers))
+        supplier = next((source for layer, source in layers if says_something(layer)), self.source)
+        return compile_reply(own, supplier.read_file, self._report(*at), self.file.defaults)
 
     def _calls(self, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...], report: Any) -> frozenset[str]:
         """The calls a rule answers: those it names, else every completion it fits."""

@@ -5,6 +5,7 @@ The short form goes into a status and stays within a few hundred characters; the
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from msgspec import Struct
@@ -121,15 +122,15 @@ def paste(subject: Subject) -> str:
         rule["call"] = subject.call
     if subject.call in CHATS:
         if subject.ends_in_tool_results:
-            when["tool_results"] = {name: texts[-1].raw for name, texts in subject.tool_results.items()}
+            when["tool_results"] = {name: _same(texts[-1]) for name, texts in subject.tool_results.items()}
         elif subject.question is not None:
-            when["question"] = subject.question.raw
+            when["question"] = _same(subject.question)
         reply: dict[str, Any] = {"text": "…"}
     elif subject.call == "generate_image":
-        when["prompt"] = subject.prompt.raw if subject.prompt is not None else ""
-        reply = {"image": "picture.jpg"}
+        when["prompt"] = _same(subject.prompt) if subject.prompt is not None else {"present": False}
+        reply = {}
     else:
-        when["dataset"] = subject.dataset.raw if subject.dataset is not None else ""
+        when["dataset"] = _same(subject.dataset) if subject.dataset is not None else {"present": False}
         reply = {}
     rule["when"] = when
     if reply:
@@ -137,3 +138,8 @@ def paste(subject: Subject) -> str:
     else:
         rule["operation"] = {"done_after": "5s"}
     return str(yaml.safe_dump({"rules": [rule]}, allow_unicode=True, sort_keys=False, width=100))
+
+
+def _same(text: Any) -> Any:
+    """A condition that this very text meets; braces would be read as a variable."""
+    return text.raw if "{{" not in text.raw else {"matches": f"^{re.escape(text.raw)}$"}

@@ -55,7 +55,7 @@ def _russian(subject: Subject, question: str, results: dict[str, str]) -> str:
         return f"Вот что вернули инструменты: {found}. На вопрос «{question}» эмулятор отвечает этими данными."
     return (
         f"Вы спросили: «{question}». Это ответ эмулятора вместо модели {subject.model.name}: ни одно правило не "
-        f"подошло к запросу, поэтому текст составлен из него самого. Номер реплики в беседе — {subject.turn}. "
+        f"говорит, что ответить, поэтому текст составлен из самого запроса. Номер реплики в беседе — {subject.turn}. "
         "Чтобы получить свой ответ, опишите его в файле YAML и передайте этот файл параметром --fixtures."
     )
 
@@ -66,7 +66,7 @@ def _english(subject: Subject, question: str, results: dict[str, str]) -> str:
         return f'The tools returned this: {found}. The emulator answers "{question}" with it.'
     asked = f'You asked: "{question}".' if question else "You asked nothing in words."
     return (
-        f"{asked} This is the emulator speaking in place of {subject.model.name}: no rule matched the request, so this "
+        f"{asked} This is the emulator speaking in place of {subject.model.name}: no rule says what to answer, so this "
         f"text was made from the request itself. It is turn {subject.turn} of the conversation. To get a reply of your "
         "own, write it into a YAML file and pass that file with --fixtures."
     )

@@ -99,16 +99,26 @@ def merged(reply: model.Reply, *under: model.Reply | model.Defaults | None) -> m
     for layer in under:
         if layer is None:
             continue
-        said = any(values[name] not in (None, UNSET) for name in CONTENT) or _has_pieces(values["stream"])
+        said = says_something(model.Reply(**{name: values[name] for name in (*CONTENT, "stream")}))
         for name in values:
-            theirs = getattr(layer, name, None)
-            if theirs is None or theirs is UNSET or name == "use" or (name in CONTENT and said):
+            theirs = getattr(layer, name, UNSET)
+            if theirs is UNSET or not _is_said(name, theirs) or name == "use" or (name in CONTENT and said):
                 continue
             if name == "stream" and values[name] is not None:
                 values[name] = _merged_stream(values[name], theirs)
-            elif values[name] is None or values[name] is UNSET:
+            elif not _is_said(name, values[name]):
                 values[name] = theirs
-    return model.Reply(**{k: v for k, v in values.items() if v is not None})
+    return model.Reply(**{k: v for k, v in values.items() if _is_said(k, v)})
+
+
+def says_something(reply: model.Reply) -> bool:
+    """Whether a reply has content of its own, rather than only how it is sent."""
+    return any(_is_said(name, getattr(reply, name)) for name in CONTENT) or _has_pieces(reply.stream)
+
+
+def _is_said(name: str, value: Any) -> bool:
+    """Whether a field is there; `json: null` says null."""
+    return value is not UNSET and (value is not None or name == "json")
 
 
 def _has_pieces(stream: model.Stream | None) -> bool:
@@ -143,7 +153,7 @@ class _Compiler:
 
     def recipe(self) -> Recipe:
         reply = self.reply
-        said = [name for name in CONTENT if getattr(reply, name) not in (None, UNSET)]
+        said = [name for name in CONTENT if _is_said(name, getattr(reply, name))]
         if len(said) > 1:
             self.report((said[1],), f"a reply is one thing: leave out either {said[0]} or {said[1]}")
         content = said[0] if said else "text" if _has_pieces(reply.stream) else None
@@ -343,7 +353,7 @@ class _Compiler:
         pieces = [p if isinstance(p, str) else p.text for p in spec.pieces or ()]
         if not pieces or "" in pieces:
             self.report(("stream", "pieces"), "each piece adds text; an empty one can't be told from the one before")
-        said = [name for name in ("text", "json") if getattr(self.reply, name) not in (None, UNSET)]
+        said = [name for name in ("text", "json") if _is_said(name, getattr(self.reply, name))]
         text = self._text(said[0]) if said else None
         if isinstance(text, str) and text != "".join(pieces):
             self.report(("stream", "pieces"), "the pieces don't join to text; leave text out, the pieces say it all")

@@ -68,10 +68,10 @@ class Timeline(Struct, frozen=True):
         that a stage waits for.
         """
         moment = Moment()
-        for i, stage in enumerate(self.stages):
-            reached = self._reached(stage, age, polls, polled)
-            if reached is None or moment.done:
-                continue
+        for reached, i in self._reached_by(age, polls, polled):
+            if moment.done:
+                break
+            stage = self.stages[i]
             total = stage.total if stage.total is not None else moment.total
             completed = stage.completed if stage.completed is not None else moment.completed
             if stage.status == "COMPLETED" and stage.completed is None:
@@ -81,6 +81,11 @@ class Timeline(Struct, frozen=True):
                 completed, since = self._progress(i, age, total, completed, since)
             moment = Moment(stage.status, stage.done, stage.error, total, completed, since)
         return moment
+
+    def _reached_by(self, age: int, polls: int, polled: Mapping[int, int]) -> list[tuple[int, int]]:
+        """The ages at which stages were reached, with their indices, in that order: what is done first stays."""
+        ages = ((self._reached(stage, age, polls, polled), i) for i, stage in enumerate(self.stages))
+        return sorted((reached, i) for reached, i in ages if reached is not None)
 
     @staticmethod
     def _reached(stage: Stage, age: int, polls: int, polled: Mapping[int, int]) -> int | None:
@@ -143,7 +148,9 @@ class Plan(Struct, frozen=True):
             stages = self._simple(call, seed)
         if self.spec.at_poll is not None:
             failing = Stage(poll=self.spec.at_poll, status="FAILED", done=True, error=self.error)
-            stages = (failing, *stages) if self.spec.done_after_polls is None else (failing,)
+            if self.stages is None and self.spec.done_after is None and self.spec.done_after_polls is None:
+                stages = tuple(s for s in stages if s.status != "COMPLETED")  # it is not done before that Get
+            stages = (failing, *stages)
         return Timeline(stages, self.faults)
 
     def _simple(self, call: str, seed: Seed) -> tuple[Stage, ...]:

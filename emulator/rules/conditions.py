@@ -119,7 +119,7 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
         calls &= fits
         matcher = compile_condition(condition, kind, _below(report, name))  # type: ignore[arg-type]
         if matcher is not None:
-            checks.append(Clause(prefix + name, _reader(name), matcher))
+            checks.append(Clause(prefix + name, _reader(name, fits), matcher))
     for name, entries in _mapped(when):
         for key, condition in entries.items():
             clause, fits = _mapped_clause(name, key, condition, descriptors, report, prefix)
@@ -192,13 +192,19 @@ def _fitting(name: str, key: str, descriptors: Descriptors) -> tuple[frozenset[s
 
 
 def _results_reader(key: str) -> Callable[[Subject], Any]:
-    if key != "*":
-        return lambda subject: subject.tool_results.get(key, ())
-    return lambda subject: tuple(text for texts in subject.tool_results.values() for text in texts)
+    def results(subject: Subject) -> tuple[Any, ...]:
+        if subject.call not in CHATS:
+            return ()
+        if key != "*":
+            return subject.tool_results.get(key, ())
+        return tuple(text for texts in subject.tool_results.values() for text in texts)
+
+    return results
 
 
-def _reader(name: str) -> Callable[[Subject], Any]:
-    return lambda subject: getattr(subject, name)
+def _reader(name: str, fits: frozenset[str]) -> Callable[[Subject], Any]:
+    # An `any` may speak of several calls; what a call does not have is absent.
+    return lambda subject: getattr(subject, name) if subject.call in fits else None
 
 
 def _below(report: Report, *steps: str | int) -> Report:

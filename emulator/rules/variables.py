@@ -24,8 +24,10 @@ def variables_of(declared: Mapping[str, str], environment: Mapping[str, str], re
     def value(name: str, text: str) -> str:
         def replaced(found: re.Match[str]) -> str:
             key, default = found[1], found[3]
-            if key in environment:
+            if environment.get(key):
                 return environment[key]
+            if default is None and key in environment:
+                return ""
             if default is None:
                 report((name,), f"the environment has no {key}; set it, or give a default: ${{{key}:-...}}")
             return default or ""

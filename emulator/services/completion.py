@@ -28,6 +28,6 @@ def handlers(decide: Decide) -> Mapping[str, Handler]:
             if step.failure is not None:
                 raise step.failure
             if step.message is not None:
-                yield step.message.SerializeToString()
+                yield step.message.SerializeToString(deterministic=True)
 
     return {PATH: completion}

@@ -196,8 +196,9 @@ def test_several_operators_each_say_what_differs() -> None:
 
 def test_a_difference_can_be_stated_in_words() -> None:
     assert Difference("not", "not", "one of them to fail", "all hold").text() == (
-        "not: not: expected one of them to fail, but all hold"
+        "not: expected one of them to fail, but all hold"
     )
+    assert Difference("", "", "", "its replies are used up").text() == "its replies are used up"
 
 
 # -- numbers, booleans

@@ -148,7 +148,7 @@ def test_a_mistake_is_told_when_the_template_is_compiled(source: str, said: str)
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("a\n{{ order.zzz }}", "line 2 of the text: the template failed: 'dict object' has no attribute 'zzz'"),
+        ("a\n{{ order.zzz }}", "line 2 of the text: the template failed: there is no 'zzz' in this request"),
         ("{{ missing }}", "'missing' is undefined"),
         ("{{ 1 / 0 }}", "division by zero"),
         ("{{ n.__class__ }}", "unsafe"),
