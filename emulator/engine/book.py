@@ -282,6 +282,8 @@ class _FileCompiler:
             if not calls:
                 needs = f"call: {' or '.join(sorted(fits))}" if fits else "conditions and a reply that go together"
                 report((), f"fits no completion; it needs {needs}")
+            elif spec.operation is not None and not calls & OF_OPERATIONS:
+                report(("operation",), f"{' and '.join(sorted(calls))} has no operation; leave it out")
             return calls
         named = frozenset([spec.call] if isinstance(spec.call, str) else spec.call)
         if not named:

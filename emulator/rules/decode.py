@@ -91,8 +91,9 @@ class Problems:
         self.warnings.append(self._told(path, text))
 
     def _told(self, path: Path, text: str) -> Mistake:
-        where = dotted(path)
-        return Mistake(self.file, *self.mark(path), f"{where}: {text}" if where else text)
+        line, column = self.mark(path)
+        where = dotted(path, line > 0)
+        return Mistake(self.file, line, column, f"{where}: {text}" if where else text)
 
 
 def decode(node: yaml.Node, type_: Any, problems: Problems, path: Path = ()) -> Any:
@@ -106,9 +107,9 @@ def decode(node: yaml.Node, type_: Any, problems: Problems, path: Path = ()) -> 
         return decoder(node, problems, path)
 
 
-def dotted(path: Path) -> str:
-    """`("rules", 3, "reply", "stream")` as `reply.stream`: the line number says which rule."""
-    if len(path) > 1 and path[0] == "rules" and isinstance(path[1], int):
+def dotted(path: Path, with_line: bool = True) -> str:
+    """`("rules", 3, "reply", "stream")` as `reply.stream` where a line number says which rule, else in full."""
+    if with_line and len(path) > 1 and path[0] == "rules" and isinstance(path[1], int):
         path = path[2:]
     steps = (f"[{step}]" if isinstance(step, int) else f".{_short(step)}" for step in path)
     return "".join(steps).removeprefix(".")
