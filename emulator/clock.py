@@ -17,6 +17,7 @@ import time
 from .errors import Code, Status
 
 SECOND = 1_000_000_000  # nanoseconds
+LONG = 2.0  # real seconds: a wait with more than that to go does not hold up a shutdown
 
 
 class Monotonic:
@@ -44,7 +45,7 @@ class Clock:
         self.speed = speed
         self._began = time.monotonic_ns()
         self._start = time.time_ns() if start is None else start
-        self._forever: set[asyncio.Future[None]] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
 
     def now(self) -> int:
         """The present instant, in nanoseconds since the epoch."""
@@ -56,21 +57,30 @@ class Clock:
         The wait is computed from the instant itself, so a schedule of instants does not drift however late each
         wake-up is.
         """
-        while (left := instant - self.now()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(left / SECOND / self.speed, 3600.0))
+        while (left := instant - self.now()) > 0:
+            seconds = left / SECOND / self.speed
+            if seconds <= LONG:
+                await asyncio.sleep(seconds)
+            else:
+                await self._wait(min(seconds - LONG, 3600.0))
 
     async def forever(self) -> None:
         """Wait for what never comes; `close` ends it by raising UNAVAILABLE."""
+        await self._wait(None)
+
+    async def _wait(self, seconds: float | None) -> None:
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._forever.add(waiting)
+        self._waiting.add(waiting)
         try:
-            await waiting
+            await asyncio.wait((waiting,), timeout=seconds)
+            closed = waiting.done()
         finally:
-            self._forever.discard(waiting)
-        raise Status(Code.UNAVAILABLE, "the emulator is shutting down")
+            self._waiting.discard(waiting)
+        if closed:
+            raise Status(Code.UNAVAILABLE, "the emulator is shutting down")
 
     def close(self) -> None:
-        """Let go of everyone who waits for ever."""
-        for waiting in tuple(self._forever):
+        """Let go of everyone who waits for ever, or for long: they get UNAVAILABLE."""
+        for waiting in tuple(self._waiting):
             if not waiting.done():
                 waiting.set_result(None)

@@ -70,38 +70,71 @@ def _checked(name: str, value: Any) -> Any:
     if name == "fixtures":
         many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
         return tuple(value) if many else () if value is None else (value,)
-    if name in ("port", "http_port") and value is not None and not 0 <= value <= 65535:
+    field_ = Config.__dataclass_fields__[name]
+    if value is None:
+        if field_.default is not None:
+            raise UsageError(f"{name}: None is no value; leave it out for {field_.default!r}")
+        return None
+    if name == "now":
+        return instant(value)
+    kind = field_.metadata["kind"]
+    fits = (int, float) if kind is float else kind
+    if not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool):
+        raise UsageError(f"{name}: {value!r} is not {_KINDS[kind]}")
+    _check_range(name, value)
+    return value
+
+
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
+
+
+def _check_range(name: str, value: Any) -> None:
+    if name in ("port", "http_port") and not 0 <= value <= 65535:
         raise UsageError(f"{name}: {value} is not a port; give a number from 0 to 65535")
+    if name == "http_port":
+        raise UsageError("http_port: this version serves gRPC alone; leave it, and FM_EMULATOR_HTTP_PORT, out")
     if name == "speed" and not 0 < value <= 1_000_000:
         raise UsageError(f"speed: {value} must be more than 0 and at most 1000000")
-    if name == "now":
-        return None if value is None else instant(value)
-    if name == "advertise" and value is not None:
+    if name == "advertise":
         host, _, port = value.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
             raise UsageError(f"advertise: {value!r} is not HOST:PORT, e.g. emulator:50051")
-    if name == "log_level" and value not in LOG_LEVELS:
-        raise UsageError(f"log_level: {value!r} is none of {', '.join(LOG_LEVELS)}")
-    if name == "log_format" and value not in LOG_FORMATS:
-        raise UsageError(f"log_format: {value!r} is none of {', '.join(LOG_FORMATS)}")
-    return value
+    choices = Config.__dataclass_fields__[name].metadata.get("choices", ())
+    if choices and value not in choices:
+        raise UsageError(f"{name}: {value!r} is none of {', '.join(choices)}")
+
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_LAST_YEAR = 9899
+"""A timestamp on the wire ends with the year 9999, and a story that begins with `now` goes on from there."""
 
 
 def instant(value: int | str | datetime.datetime) -> int:
     """Nanoseconds since the epoch for an ISO 8601 time (UTC unless it says otherwise), a datetime, or such a number
     itself.
     """
-    if isinstance(value, int):
-        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _in_range(value, str(value))
+    given = value
     if isinstance(value, str):
         try:
             value = datetime.datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value)
         except ValueError:
             raise UsageError(f"now: {value!r} is not a time; write it like 2026-01-31T12:00:00Z") from None
+    if not isinstance(value, datetime.datetime):
+        raise UsageError(f"now: {value!r} is not a time; give a datetime, or text like 2026-01-31T12:00:00Z")
     if value.tzinfo is None:
         value = value.replace(tzinfo=datetime.timezone.utc)
-    moment = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-    nanoseconds = (moment.days * 86_400 + moment.seconds) * 1_000_000_000 + moment.microseconds * 1000
-    if not 0 <= nanoseconds < 253_402_300_800 * 1_000_000_000 - 100 * 366 * 86_400 * 1_000_000_000:
-        raise UsageError(f"now: {value.isoformat()} is out of range; give a time from 1970 to 9899")
+    return _in_range(_nanoseconds(value), str(given))
+
+
+def _nanoseconds(moment: datetime.datetime) -> int:
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+
+
+def _in_range(nanoseconds: int, given: str) -> int:
+    end = _nanoseconds(datetime.datetime(_LAST_YEAR + 1, 1, 1, tzinfo=datetime.timezone.utc))
+    if not 0 <= nanoseconds < end:
+        raise UsageError(f"now: {given[:40]} is out of range; give a time from 1970 to {_LAST_YEAR}")
     return nanoseconds

@@ -137,22 +137,24 @@ class Operations:
     def draw(self, record: Record) -> None:
         """Make the response, so that the next `message` has it at hand; safe in a thread."""
         self._responses[record.id] = record.play.final()
+        while len(self._responses) > _PICTURES_KEPT:
+            self._responses.popitem(last=False)
 
     def _response(self, record: Record) -> Any:
-        if record.id in self._responses:
+        if record.play.slow:
+            if record.id not in self._responses:
+                self.draw(record)
             return self._responses[record.id]
         response = record.play.final()
-        if record.call == "completion_batch" and response is None:
-            response = BatchCompletionResponse()
-        if record.call == "completion_batch":
-            response.task_id = response.task_id or record.task_id
-            response.task_status = response.task_status or _STATUS["COMPLETED"]
-            response.result_dataset_id = response.result_dataset_id or record.dataset_id
-        if record.play.slow:
-            self._responses[record.id] = response
-            while len(self._responses) > _PICTURES_KEPT:
-                self._responses.popitem(last=False)
-        return response
+        if record.call != "completion_batch":
+            return response
+        own = BatchCompletionResponse()  # a rule's message is shared by all who get it
+        if response is not None:
+            own.CopyFrom(response)
+        own.task_id = own.task_id or record.task_id
+        own.task_status = own.task_status or _STATUS["COMPLETED"]
+        own.result_dataset_id = own.result_dataset_id or record.dataset_id
+        return own
 
     def _metadata(self, record: Record, moment: Moment) -> Any:
         metadata = BatchCompletionMetadata(task_id=record.task_id)

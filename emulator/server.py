@@ -66,8 +66,9 @@ class Emulator:
         if not self.port:
             raise RuntimeError("the emulator does not serve yet; enter it with `with` or `async with` first")
         host = self.config.host
-        loopback = host in ("localhost", "0.0.0.0", "::", "[::]")
-        return f"{'127.0.0.1' if loopback else host}:{self.port}"
+        if host in ("localhost", "0.0.0.0", "::", "[::]"):
+            host = "127.0.0.1"
+        return f"[{host}]:{self.port}" if ":" in host and not host.startswith("[") else f"{host}:{self.port}"
 
     async def start(self) -> None:
         """Listen and serve, in the running loop. Raises UsageError if the port is taken."""

@@ -104,6 +104,12 @@ class _Group(click.Group):
             there = f"Did you mean {near[0]}?" if near else f"There are {', '.join(self.COMMANDS)}."
             raise click.UsageError(f"{failed.format_message()} {there}", ctx) from None
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for given in args:
+            if any("\ud800" <= character <= "\udfff" for character in given):
+                raise click.UsageError(f"an argument is not text in UTF-8: {given!r}", ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

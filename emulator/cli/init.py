@@ -17,11 +17,11 @@ STARTER = Path(__file__).parent.parent / "starter.yaml"
 def command(path: str, force: bool) -> None:
     """Write a commented starter file (fixtures/starter.yaml unless named); a file that is there stays as it is."""
     target = Path(path)
-    if target.is_dir():
-        target = target / "starter.yaml"
-    if target.exists() and not force:
-        raise UsageError(f"{target} is there already; name another file, or give --force to write over it")
     try:
+        if target.is_dir():
+            target = target / "starter.yaml"
+        if target.exists() and not force:
+            raise UsageError(f"{target} is there already; name another file, or give --force to write over it")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(STARTER.read_text(encoding="utf-8"), encoding="utf-8")
     except OSError as failed:

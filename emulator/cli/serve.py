@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import signal
@@ -27,8 +28,6 @@ log = logging.getLogger("emulator")
 def command(**values: Any) -> None:
     """Serve the emulated API until SIGTERM or SIGINT; a second one ends it at once."""
     config = from_values(values)
-    if config.http_port is not None:
-        raise UsageError("http-port: this version serves gRPC alone; leave --http-port and FM_EMULATOR_HTTP_PORT out")
     set_up(config.log_level, config.log_format)
     emulator = Emulator(config=config)
     for warning in warnings(emulator.book):
@@ -54,17 +53,19 @@ async def _serve(emulator: Emulator, config: Config) -> None:
     await emulator.start()
     gc.freeze()
     gc.enable()
+    ready = False
     try:
         if config.ready_file is not None:
             _tell_ready(config.ready_file, emulator)
+            ready = True
         _announce(emulator, config)
         await told.wait()
         log.info("stopping: calls under way are given a few seconds")
         _tell_unmet(emulator)
     finally:
         await emulator.stop()
-        if config.ready_file is not None:
-            _tell_gone(config.ready_file)
+        if ready:
+            _tell_gone(config.ready_file or "")
 
 
 def _tell_ready(path: str, emulator: Emulator) -> None:
@@ -75,7 +76,12 @@ def _tell_ready(path: str, emulator: Emulator) -> None:
 
 
 def _tell_gone(path: str) -> None:
-    Path(path).unlink(missing_ok=True)  # it would go on telling of a server that is gone
+    """Take the ready file away, which would go on telling of a server that is gone; another server's stays."""
+    try:
+        if json.loads(Path(path).read_bytes())["pid"] == os.getpid():
+            Path(path).unlink()
+    except (OSError, ValueError, KeyError, TypeError):
+        log.debug("the ready file %s is gone already, or another's", path)
 
 
 def _announce(emulator: Emulator, config: Config) -> None:

@@ -118,6 +118,8 @@ def _request_file(path: str, cls: Any) -> Any:
         raise UsageError(f"request: {path} can't be read: {failed.strerror}") from None
     except ValueError as failed:
         raise UsageError(f"request: {path}: {failed}") from None
+    except RecursionError:
+        raise UsageError(f"request: {path}: it is nested too deep") from None
 
 
 class _Trial:

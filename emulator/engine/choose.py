@@ -140,7 +140,7 @@ def _timeline(rule: Rule, turn: Recipe, subject: Subject, context: Mapping[str, 
 def _made(recipe: Recipe, name: str, label: str, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Play:
     try:
         return recipe.play(name, subject, context, seed)
-    except ValueError as failed:
+    except (ValueError, OverflowError) as failed:
         return Play(name, failure=unrenderable(label, failed))
 
 

@@ -66,12 +66,28 @@ def tool_reply(
     alternative.message.role = "assistant"
     tool_calls = alternative.message.tool_call_list
     for name, arguments in calls:
+        check_depth(name, arguments)
         call = tool_calls.tool_calls.add().function_call
         call.name = name
         call.arguments.update(arguments)
     alternative.status = STATUSES[status]
     used = tokens.tool_call_tokens(tool_calls)
     return _finish(response, subject, used, usage, version, None)
+
+
+DEEPEST = 30
+"""Levels of tool arguments: each takes three of the hundred that protobuf's parsers go down."""
+
+
+def check_depth(name: str, arguments: Any) -> None:
+    """Raise ValueError for arguments so deep that no client could parse the reply."""
+    level, depth = [arguments], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(f"arguments of {name} are nested more than {DEEPEST} deep; no client could read them")
+        inner = (v.values() if isinstance(v, dict) else v for v in level if isinstance(v, (dict, list)))
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
 
 
 def _finish(

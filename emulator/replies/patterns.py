@@ -7,17 +7,14 @@ Patterns are read as Python's, which is near enough to ECMA 262 for what schemas
 from __future__ import annotations
 
 import functools
-import importlib
-import math
 import re
-import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
+
+from emulator.rules.patterns import LARGEST, parsed, size
 
 _TIMEOUT_SECONDS = 0.1
 _LONGEST = 10_000
-_LARGEST = 20_000
 _CLASSES = {
     "CATEGORY_DIGIT": "1234567890",
     "CATEGORY_WORD": "abcdefghijklmnopqrstuvwxyz",
@@ -47,9 +44,9 @@ def example_of(pattern: str, wish: str, *, nth: int = 0, at_least: int = 0, at_m
     try:
         if at_least <= len(wish) <= at_most and found(pattern, wish):
             return wish
-        parsed = _parsed(pattern)
+        items = parsed(pattern)
         for more in dict.fromkeys((3, 2, 1, 0, 5, 8, at_least)):
-            text = _Example(more, nth).sequence(parsed)
+            text = _Example(more, nth).sequence(items)
             if len(text) < at_least and found(pattern, text.ljust(at_least, "x")):
                 text = text.ljust(at_least, "x")
             if at_least <= len(text) <= at_most and found(pattern, text):
@@ -63,48 +60,14 @@ def example_of(pattern: str, wish: str, *, nth: int = 0, at_least: int = 0, at_m
 def _compiled(pattern: str) -> Any:
     import regex  # type: ignore[import-untyped]
 
-    # Compiling writes repetitions out, one within the other: gigabytes for a few characters of pattern.
     try:
-        if _size(pattern) > _LARGEST:
+        if size(pattern) > LARGEST:
             raise ValueError(f"the pattern {pattern!r} repeats too much")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return regex.compile(pattern)
     except (regex.error, RecursionError, OverflowError) as error:
         raise ValueError(f"not a pattern: {pattern!r}: {error}") from None
-
-
-def _parsed(pattern: str) -> Any:
-    # The standard library's own parser, which moved in 3.11.
-    name = "re._parser" if sys.version_info >= (3, 11) else "sre_parse"
-    parse: Callable[[str], Any] = importlib.import_module(name).parse
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return parse(pattern)
-
-
-def _size(pattern: str) -> int:
-    """How many elements `pattern` has when repetitions are written out, roughly; too many rather than too few."""
-    try:
-        return _written_out(_parsed(pattern))
-    except (re.error, OverflowError):
-        return math.prod(int(times) for times in re.findall(r"\d+", pattern[:1000]) if int(times) > 1)
-
-
-def _written_out(items: Any) -> int:
-    total = 1
-    for kind, argument in items:
-        if str(kind).endswith("_REPEAT"):
-            least, most, repeated = argument
-            times = int(least) if str(most) == "MAXREPEAT" else int(most)
-            total += max(1, times) * _written_out(repeated)
-        elif str(kind) == "BRANCH":
-            total += sum(map(_written_out, argument[1]))
-        elif str(kind) in ("SUBPATTERN", "ATOMIC_GROUP", "ASSERT", "ASSERT_NOT"):
-            total += _written_out(argument if str(kind) == "ATOMIC_GROUP" else argument[-1])
-        else:
-            total += 1
-    return total
 
 
 class _Example:

@@ -263,6 +263,10 @@ class _Compiler:
         below = self._below("tool_calls", i, name)
         dynamic = compile_value(arguments, CONTEXT_NAMES, below) if self.templates else None
         if dynamic is None:
+            try:
+                completion.check_depth(name, arguments)
+            except ValueError as failed:
+                below((), str(failed))
             return lambda context: (name, arguments)
         return lambda context: (name, dynamic(context))
 
@@ -407,7 +411,12 @@ def _wrong_key(key: str) -> str | None:
     return None
 
 
+LONGEST_VALUE = 4096
+
+
 def _wrong_value(value: str) -> str | None:
+    if len(value) > LONGEST_VALUE:
+        return f"a value of {len(value)} characters is more than clients take; stay within {LONGEST_VALUE}"
     if all(" " <= c <= "~" for c in value):
         return None
     return "metadata values are printable ASCII on the wire; other characters don't fit"
@@ -450,7 +459,7 @@ def _json_notes(text: str, schema: dict[str, Any]) -> list[str]:
 
     try:
         value = json.loads(text)
-    except ValueError as failed:
+    except (ValueError, RecursionError) as failed:
         return [f"the text is not JSON although a schema was asked for: {failed}"]
     wrong = mismatch(schema, value)
     return [] if wrong is None else [f"the JSON does not follow the asked schema: {wrong}"]

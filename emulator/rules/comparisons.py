@@ -15,6 +15,7 @@ from . import hints
 from .hints import Advice, quote, show
 from .matcher import Difference, Matcher
 from .model_uri import Model, ModelPattern
+from .patterns import LARGEST, size
 from .text import Glob, Text, fold, word_needle
 
 if TYPE_CHECKING:
@@ -342,11 +343,13 @@ def _pattern(source: str) -> regex.Pattern[str]:
     if not source:
         raise ValueError("is empty, and every text matches nothing; use present: true")
     try:
+        if size(source) > LARGEST:
+            raise ValueError(f"repeats too much: written out, {quote(source)} has more than {LARGEST} elements")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return regex.compile(source)
     except regex.error as error:
         place = f" at character {error.pos + 1}" if error.pos is not None else ""
         raise ValueError(f"is not a regular expression: {error.msg}{place} of {quote(source)}") from None
-    except (RecursionError, MemoryError, OverflowError, ValueError, LookupError, TypeError) as error:
+    except (RecursionError, MemoryError, OverflowError, LookupError, TypeError) as error:
         raise ValueError(f"is not a regular expression that can be compiled: {type(error).__name__}") from None

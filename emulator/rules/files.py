@@ -76,14 +76,22 @@ def load_sources(fixtures: Iterable[Any]) -> list[Source]:
 
 
 def _of_path(path: Path) -> list[Source]:
-    if path.is_dir():
+    try:
+        there, is_folder = path.exists(), path.is_dir()
+    except OSError as failed:
+        return [_unreadable(path, f"can't be read: {failed.strerror}")]
+    if is_folder:
         found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and _visible(p, path) and not p.is_dir())
         return [_read(file, path) for file in found]
-    if not path.exists():
-        problems = Problems(str(path))
-        problems.mistakes.append(Mistake(str(path), 0, 0, "no such file or folder"))
-        return [Source(str(path), problems)]
+    if not there:
+        return [_unreadable(path, "no such file or folder")]
     return [_read(path, path.parent)]
+
+
+def _unreadable(path: Path, why: str) -> Source:
+    problems = Problems(str(path))
+    problems.mistakes.append(Mistake(str(path), 0, 0, why))
+    return Source(str(path), problems)
 
 
 def _visible(path: Path, root: Path) -> bool:
@@ -93,8 +101,11 @@ def _visible(path: Path, root: Path) -> bool:
 
 def _read(path: Path, root: Path) -> Source:
     problems = Problems(str(path))
-    source = Source(str(path), problems, None, root.resolve(), path.parent.resolve())
-    real = path.resolve()
+    try:
+        source = Source(str(path), problems, None, root.resolve(), path.parent.resolve())
+        real = path.resolve()
+    except (OSError, RuntimeError):  # a link that leads to itself
+        return _unreadable(path, "can't be read: its links lead nowhere")
     if not real.is_relative_to(source.root or real):
         problems.mistakes.append(
             Mistake(str(path), 0, 0, "it is a link to outside the fixtures' folder; copy the file")

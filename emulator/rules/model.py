@@ -18,8 +18,9 @@ from .duration import Delay, Duration
 Text = str
 """A scalar as its author wrote it."""
 
-Positive = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
+MOST = 10**15
+Positive = Annotated[int, Meta(ge=1, le=MOST)]
+NotNegative = Annotated[int, Meta(ge=0, le=MOST)]
 
 CALLS = ("completion", "completion_async", "completion_batch", "batch_row", "generate_image")
 Call = Literal["completion", "completion_async", "completion_batch", "batch_row", "generate_image"]

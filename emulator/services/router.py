@@ -27,7 +27,8 @@ MOST_TRAILER_BYTES = 4096
 half.
 """
 
-LONGEST_ID = 128
+LONGEST_ID = 256
+"""Characters of a client's request id that are echoed; gRPC refuses to send what is not printable ASCII."""
 _IDS = ("x-request-id", "x-client-request-id")
 
 QUIET = ("/grpc.",)
@@ -79,7 +80,7 @@ class Router:
         call.headers.append(("x-request-id", call.request_id))
         call.headers.append(("x-server-trace-id", f"{trace}:{bits[16:32]}:{trace}:1"))
         client_id = call.header("x-client-request-id")
-        if client_id is not None:
+        if client_id is not None and len(client_id) <= LONGEST_ID and all(" " <= c <= "~" for c in client_id):
             call.headers.append(("x-client-request-id", client_id))
         metadata = masked(tuple(call.metadata))
         now = session.clock.now()
@@ -148,7 +149,7 @@ def for_wire(status: Status, call: Call) -> Status:
         del rpc.details[-1]
         raw = rpc.SerializeToString(deterministic=True)
     # Clients drop the headers of a stream that fails before its first message, so the ids are in the trailers as well.
-    ids = {key: value for key, value in call.headers if key in _IDS and len(value) <= LONGEST_ID}
+    ids = {key: value for key, value in call.headers if key in _IDS}
     trailers = {**ids, **dict(call.trailers), **status.trailers, "grpc-status-details-bin": raw}
     return Status(status.code, message, details=status.details, trailers=trailers)
 

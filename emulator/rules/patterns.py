@@ -1,0 +1,52 @@
+"""How large a regular expression becomes when it is compiled.
+
+Compiling writes repetitions out, one within the other: `((x{1000}){1000}){1000}` is gigabytes and minutes. So a
+pattern is measured before it is compiled, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+LARGEST = 20_000
+"""Elements that a pattern may have when its repetitions are written out (our choice)."""
+
+
+def parsed(pattern: str) -> Any:
+    """The pattern as the standard library's own parser has it. Raises re.error for what is none to it."""
+    # The parser moved in 3.11.
+    name = "re._parser" if sys.version_info >= (3, 11) else "sre_parse"
+    parse: Callable[[str], Any] = importlib.import_module(name).parse
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return parse(pattern)
+
+
+def size(pattern: str) -> int:
+    """How many elements `pattern` has when repetitions are written out, roughly; too many rather than too few."""
+    try:
+        return _written_out(parsed(pattern))
+    except (re.error, OverflowError):
+        return math.prod(int(times) for times in re.findall(r"\d{1,9}", pattern[:1000]) if int(times) > 1)
+
+
+def _written_out(items: Any) -> int:
+    total = 1
+    for kind, argument in items:
+        if str(kind).endswith("_REPEAT"):
+            least, most, repeated = argument
+            times = int(least) if str(most) == "MAXREPEAT" else int(most)
+            total += max(1, times) * _written_out(repeated)
+        elif str(kind) == "BRANCH":
+            total += sum(map(_written_out, argument[1]))
+        elif str(kind) in ("SUBPATTERN", "ATOMIC_GROUP", "ASSERT", "ASSERT_NOT"):
+            total += _written_out(argument if str(kind) == "ATOMIC_GROUP" else argument[-1])
+        else:
+            total += 1
+    return total

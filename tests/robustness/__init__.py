@@ -1,0 +1,1 @@
+"""What an emulator must survive: random requests, random fixtures, hostile clients, odd arguments."""
