@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from .errors import UsageError
 ENVIRONMENT_PREFIX = "FM_EMULATOR_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
 
@@ -53,7 +55,7 @@ class Config:
     @property
     def loopback_only(self) -> bool:
         """Whether nobody but this machine can reach the listeners."""
-        return self.host in LOOPBACK_NAMES or self.host.startswith("127.")
+        return self.host in LOOPBACK_NAMES or _LOOPBACK.fullmatch(self.host) is not None
 
 
 def from_values(values: Mapping[str, Any]) -> Config:

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 LIMIT_ENTRIES = 1000
 LIMIT_BYTES = 16 * 1024 * 1024
+SCHEMES = ("bearer", "api-key", "basic")
 SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key")
 
 
@@ -83,13 +84,13 @@ def _size(entry: Entry) -> int:
 
 
 def masked(metadata: tuple[tuple[str, str | bytes], ...]) -> tuple[tuple[str, str | bytes], ...]:
-    """`metadata` without its credentials: the scheme stays, the secret becomes its first four characters and `****`."""
+    """`metadata` without its credentials: a known scheme stays, of the secret the first four characters and `****`."""
     return tuple((key, _mask(value) if key in SECRETS else value) for key, value in metadata)
 
 
 def _mask(value: str | bytes) -> str:
     text = value if isinstance(value, str) else value.decode("latin-1")
     scheme, gap, secret = text.partition(" ")
-    if not gap:
-        scheme, secret = "", text
+    if scheme.lower() not in SCHEMES:
+        scheme, gap, secret = "", "", text
     return f"{scheme}{gap}{secret[:4] if len(secret) > 8 else ''}****"

@@ -56,7 +56,7 @@ class Emulator:
         seed = Seed(self.config.seed)
         self.session = Session("", self.book, State(), clock, seed, self.config.strict)
         self.port = 0
-        self._health = Health()
+        self._health: Health
         self._server: Server | None = None
         self._thread: _Thread | None = None
 
@@ -72,6 +72,9 @@ class Emulator:
 
     async def start(self) -> None:
         """Listen and serve, in the running loop. Raises UsageError if the port is taken."""
+        if self._server is not None:
+            raise RuntimeError("this emulator serves already; make another one to serve twice")
+        self._health = Health()
         router = self._router()
         server = Server(router.answer, router.services)
         self.port = server.bind(self.config.host, self.config.port)
@@ -119,8 +122,11 @@ class Emulator:
     # -- in a thread of its own
 
     def __enter__(self) -> Emulator:
-        self._thread = _Thread(self)
-        self._thread.run()
+        if self._thread is not None:
+            raise RuntimeError("this emulator serves already; make another one to serve twice")
+        thread = _Thread(self)
+        thread.run()
+        self._thread = thread
         return self
 
     def __exit__(

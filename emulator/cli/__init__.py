@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -56,10 +57,10 @@ def _option(field: dataclasses.Field[Any]) -> Callable[[Function], Function]:
 
 target_option = click.option(
     "--target",
-    default="localhost:50051",
+    default=lambda: f"localhost:{os.environ.get(ENVIRONMENT_PREFIX + 'PORT', '50051')}",
     envvar=ENVIRONMENT_PREFIX + "TARGET",
     show_envvar=True,
-    show_default=True,
+    show_default="localhost:50051",
     metavar="H:P",
     help="Where the emulator serves.",
 )
@@ -132,6 +133,8 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    if sys.argv[1:2] == ["serve"]:  # a container's first process is not ended by a signal that it does not handle
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gc.disable()  # nothing of what is imported goes away again; `serve` turns it on once it serves
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -36,9 +36,26 @@ def handlers(services: Callable[[], Sequence[str]]) -> Mapping[str, Handler]:
                 request = reflection_pb2.ServerReflectionRequest.FromString(raw)
             except Exception:
                 raise Status(Code.INVALID_ARGUMENT, "the request is not a ServerReflectionRequest") from None
-            for response in servicer().ServerReflectionInfo(iter((request,)), None):
+            asked = reflection_pb2.ServerReflectionRequest.FromString(raw)
+            if request.WhichOneof("message_request") == "file_containing_symbol":
+                asked.file_containing_symbol = _container(request.file_containing_symbol)
+            for response in servicer().ServerReflectionInfo(iter((asked,)), None):
                 response.original_request.CopyFrom(request)
                 response.valid_host = request.host
                 yield response.SerializeToString()
 
     return {f"/{service}/ServerReflectionInfo": info for service in SERVICES}
+
+
+def _container(symbol: str) -> str:
+    """What `symbol` is declared in, if it is a method or a field; Python's pool finds files by larger things alone."""
+    parent, _, name = symbol.rpartition(".")
+    try:
+        if name in POOL.FindServiceByName(parent).methods_by_name:
+            return parent
+    except KeyError:
+        pass
+    try:
+        return parent if name in POOL.FindMessageTypeByName(parent).fields_by_name else symbol
+    except KeyError:
+        return symbol

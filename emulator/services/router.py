@@ -142,16 +142,21 @@ def for_wire(status: Status, call: Call) -> Status:
     rpc = RpcStatus(code=int(status.code), message=message, details=details)
     raw = rpc.SerializeToString(deterministic=True)
     room = MOST_TRAILER_BYTES - _encoded(message)
-    if len(raw) * 4 // 3 > room:  # the message is in both places; the details say less before they say nothing
+    if _base64(raw) > room:  # the message is in both places; the details say less before they say nothing
         rpc.message = fitting(message, 200)
         raw = rpc.SerializeToString(deterministic=True)
-    while len(raw) * 4 // 3 > room and len(rpc.details) > 1:
+    while _base64(raw) > room and len(rpc.details) > 1:
         del rpc.details[-1]
         raw = rpc.SerializeToString(deterministic=True)
     # Clients drop the headers of a stream that fails before its first message, so the ids are in the trailers as well.
     ids = {key: value for key, value in call.headers if key in _IDS}
     trailers = {**ids, **dict(call.trailers), **status.trailers, "grpc-status-details-bin": raw}
     return Status(status.code, message, details=status.details, trailers=trailers)
+
+
+def _base64(raw: bytes) -> int:
+    """Bytes of `raw` as binary metadata."""
+    return -(-len(raw) // 3) * 4
 
 
 def _encoded(text: str) -> int:

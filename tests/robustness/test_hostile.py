@@ -128,7 +128,7 @@ def test_a_connection_that_speaks_no_grpc_does_no_harm(sound: Sound, noise: byte
     sound.serves()
 
 
-# A call of a unary method without any message waits inside grpc.aio, before the emulator sees it, until its client leaves.
+# A call of a unary method without any message waits inside grpc.aio until its client leaves; the emulator never sees it.
 @pytest.mark.parametrize(
     ("method", "count"), [(COMPLETION, 2), (path("OperationService/Get"), 2), ("/no/such", 2), ("/no/such", 0)]
 )
