@@ -45,6 +45,7 @@ class Clock:
         self.speed = speed
         self._began = time.monotonic_ns()
         self._start = time.time_ns() if start is None else start
+        self._closed = False
         self._waiting: set[asyncio.Future[None]] = set()
 
     def now(self) -> int:
@@ -72,15 +73,20 @@ class Clock:
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:
-            await asyncio.wait((waiting,), timeout=seconds)
-            closed = waiting.done()
+            if not self._closed:
+                await asyncio.wait((waiting,), timeout=seconds)
         finally:
             self._waiting.discard(waiting)
-        if closed:
+        if self._closed:
             raise Status(Code.UNAVAILABLE, "the emulator is shutting down")
 
+    def open(self) -> None:
+        """Let calls wait for as long as they like, as in the beginning."""
+        self._closed = False
+
     def close(self) -> None:
-        """Let go of everyone who waits for ever, or for long: they get UNAVAILABLE."""
+        """Let go of everyone who waits for ever, or for long, now or later: they get UNAVAILABLE."""
+        self._closed = True
         for waiting in tuple(self._waiting):
             if not waiting.done():
                 waiting.set_result(None)

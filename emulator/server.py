@@ -75,6 +75,7 @@ class Emulator:
         if self._server is not None:
             raise RuntimeError("this emulator serves already; make another one to serve twice")
         self._health = Health()
+        self.session.clock.open()
         router = self._router()
         server = Server(router.answer, router.services)
         self.port = server.bind(self.config.host, self.config.port)

@@ -280,8 +280,7 @@ class _FileCompiler:
         if spec.call is None:
             calls = fits & (CHATS | {"completion_batch"})
             if not calls:
-                needs = f"call: {' or '.join(sorted(fits))}" if fits else "conditions and a reply that go together"
-                report((), f"fits no completion; it needs {needs}")
+                report((), "fits no call; it needs conditions and a reply that go together")
             elif spec.operation is not None and not calls & OF_OPERATIONS:
                 report(("operation",), f"{' and '.join(sorted(calls))} has no operation; leave it out")
             return calls

@@ -16,6 +16,7 @@ from ..rules.subject import Subject
 from .book import Book, Rule
 from .choose import State, differences
 
+MOST_PASTED = 100
 MOST_RULES = 10
 """Rules whose verdicts a story tells; of more it says how many there are."""
 
@@ -141,5 +142,5 @@ def paste(subject: Subject) -> str:
 
 
 def _same(text: Any) -> Any:
-    """A condition that this very text meets; braces would be read as a variable."""
-    return text.raw if "{{" not in text.raw else {"matches": f"^{re.escape(text.raw)}$"}
+    """A condition that this text meets; in a plain one braces would be read as a variable."""
+    return text.raw if "{{" not in text.raw else {"matches": f"^{re.escape(text.raw[:MOST_PASTED])}"}

@@ -236,6 +236,10 @@ def _check_order(stages: tuple[Stage, ...], report: Report) -> None:
             report(("timeline", i), "the operation is done before this stage")
         if (after.at or 0) < (before.at or 0):
             report(("timeline", i, "at"), "a stage can't come before the one above it; times are counted from creation")
+        if after.completed is not None and before.completed is not None and after.completed < before.completed:
+            report(
+                ("timeline", i, "completed_batches"), f"progress doesn't go back; there were {before.completed} already"
+            )
         if after.completed is not None and (after.total or total) and after.completed > (after.total or total):
             report(
                 ("timeline", i, "completed_batches"),

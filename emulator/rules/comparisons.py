@@ -15,7 +15,7 @@ from . import hints
 from .hints import Advice, quote, show
 from .matcher import Difference, Matcher
 from .model_uri import Model, ModelPattern
-from .patterns import LARGEST, size
+from .patterns import LARGEST, LONGEST_LITERAL, longest_literal, size
 from .text import Glob, Text, fold, word_needle
 
 if TYPE_CHECKING:
@@ -345,6 +345,10 @@ def _pattern(source: str) -> regex.Pattern[str]:
     try:
         if size(source) > LARGEST:
             raise ValueError(f"repeats too much: written out, {quote(source)} has more than {LARGEST} elements")
+        if longest_literal(source) > LONGEST_LITERAL:
+            raise ValueError(
+                f"holds more than {LONGEST_LITERAL} plain characters in a row; use equals or contains for them"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return regex.compile(source)

@@ -36,6 +36,31 @@ def size(pattern: str) -> int:
         return math.prod(int(times) for times in re.findall(r"\d{1,9}", pattern[:1000]) if int(times) > 1)
 
 
+LONGEST_LITERAL = 300
+"""Letters in a row: the first search for a longer run takes seconds, and no time limit ends it."""
+
+
+def longest_literal(pattern: str) -> int:
+    """How many characters in a row `pattern` takes literally."""
+    try:
+        items = parsed(pattern)
+    except (re.error, OverflowError):
+        return max((len(run) for run in re.findall(r"\w+", pattern)), default=0)
+    return _longest_literal(items)
+
+
+def _longest_literal(items: Any) -> int:
+    longest = run = 0
+    for kind, argument in items:
+        run = run + 1 if str(kind) == "LITERAL" else 0
+        inner = argument[1] if str(kind) == "BRANCH" else [argument[-1]] if str(kind) in _GROUPS else []
+        longest = max(longest, run, *map(_longest_literal, inner), 0)
+    return longest
+
+
+_GROUPS = ("SUBPATTERN", "ASSERT", "ASSERT_NOT", "MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
+
+
 def _written_out(items: Any) -> int:
     total = 1
     for kind, argument in items:

@@ -51,7 +51,7 @@ IN_RULES: list[tuple[str, int, str]] = [
         "completion_async has no operation with such a timeline",
     ),
     ("call: completion\n  reply: {text: a}\n  operation: {done_after: 1s}", 4, "answers at once and has no operation"),
-    ("when: {request: {generation_options.seed: 1}, row: 5}\n  reply: {error: ABORTED}", 2, "fits no completion"),
+    ("when: {request: {generation_options.seed: 1}, row: 5}\n  reply: {error: ABORTED}", 2, "fits no call"),
     # content
     ("reply: {text: a, json: {}}", 2, "a reply is one thing: leave out either text or json"),
     ("reply: {text: {file: nowhere.md}}", 2, "nowhere.md: no such file beside"),

@@ -85,7 +85,7 @@ def test_a_client_that_cancels_in_mid_stream_leaves_nothing_running(sound: Sound
 def test_a_deadline_of_a_millisecond_ends_the_work(sound: Sound) -> None:
     for _ in range(30):
         reply = sound.client.call(COMPLETION, asking("медленно", stream=True), timeout=0.001)
-        assert reply.code == "DEADLINE_EXCEEDED"
+        assert reply.code in ("DEADLINE_EXCEEDED", "CANCELLED")  # whichever side is first to notice
     eventually(lambda: ended(sound))
     sound.serves()
 
@@ -128,7 +128,7 @@ def test_a_connection_that_speaks_no_grpc_does_no_harm(sound: Sound, noise: byte
     sound.serves()
 
 
-# A call of a unary method without any message waits inside grpc.aio until its client leaves; the emulator never sees it.
+# A call of a unary method without any message waits inside grpc.aio until its client leaves; we never see it.
 @pytest.mark.parametrize(
     ("method", "count"), [(COMPLETION, 2), (path("OperationService/Get"), 2), ("/no/such", 2), ("/no/such", 0)]
 )
@@ -140,9 +140,7 @@ def test_a_call_with_another_number_of_messages_than_one_ends(sound: Sound, meth
     sound.serves()
 
 
-@pytest.mark.parametrize(
-    "value", ["привет".encode(), b"a\tb", b"\x01", b"x" * 6000], ids=lambda v: repr(v[:6])
-)
+@pytest.mark.parametrize("value", ["привет".encode(), b"a\tb", b"\x01", b"x" * 6000], ids=lambda v: repr(v[:6]))
 def test_a_header_that_no_library_would_send_ends_in_no_defect(sound: Sound, value: bytes) -> None:
     client = RawClient(sound.emulator.target)
     client.begin(COMPLETION, [asking("hi").SerializeToString()], [(b"x-client-request-id", value), (b"x-a", value)])
