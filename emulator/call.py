@@ -53,8 +53,13 @@ class Call(Struct):
     @property
     def texts(self) -> Mapping[str, str]:
         """The request's text metadata, the first value of each key."""
-        found: dict[str, str] = {}
-        for name, value in self.metadata:
-            if isinstance(value, str):
-                found.setdefault(name, value)
-        return found
+        return texts_of(self.metadata)
+
+
+def texts_of(metadata: Sequence[tuple[str, str | bytes]]) -> dict[str, str]:
+    """The text values among metadata pairs, the first of each key."""
+    found: dict[str, str] = {}
+    for name, value in metadata:
+        if isinstance(value, str):
+            found.setdefault(name, value)
+    return found

@@ -13,8 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from .errors import Code, Status
+
+T = TypeVar("T")
 
 SECOND = 1_000_000_000  # nanoseconds
 LONG = 2.0  # real seconds: a wait with more than that to go does not hold up a shutdown
@@ -79,6 +83,19 @@ class Clock:
             self._waiting.discard(waiting)
         if self._closed:
             raise Status(Code.UNAVAILABLE, "the emulator is shutting down")
+
+    async def unless_closed(self, awaited: Coroutine[Any, Any, T]) -> T:
+        """What `awaited` gives, or UNAVAILABLE if `close` comes first."""
+        mine, over = asyncio.ensure_future(awaited), asyncio.ensure_future(self.forever())
+        try:
+            await asyncio.wait((mine, over), return_when=asyncio.FIRST_COMPLETED)
+            if mine.done():
+                return mine.result()
+            raise Status(Code.UNAVAILABLE, "the emulator is shutting down")
+        finally:
+            for task in (mine, over):
+                task.cancel()
+            await asyncio.gather(mine, over, return_exceptions=True)
 
     def open(self) -> None:
         """Let calls wait for as long as they like, as in the beginning."""

@@ -48,9 +48,11 @@ class Config:
     now: int | None = option(None, "When the emulator's clock starts, e.g. 2026-01-31T12:00:00Z.", metavar="TIME")
     strict: bool = option(False, "Fail a call that no rule matches with FAILED_PRECONDITION.", kind=bool)
     lenient: bool = option(False, "Accept requests that the real service would refuse.", kind=bool)
-    ready_file: str | None = option(None, "Write addresses and pid to FILE, as JSON, once serving.", metavar="FILE")
-    log_level: str = option("info", "What to log.", metavar="L", choices=LOG_LEVELS)
-    log_format: str = option("text", "How to log.", metavar="F", choices=LOG_FORMATS)
+    ready_file: str | None = option(
+        None, "Write addresses and pid to FILE, as JSON, once serving.", metavar="FILE", serve_only=True
+    )
+    log_level: str = option("info", "What to log.", metavar="L", choices=LOG_LEVELS, serve_only=True)
+    log_format: str = option("text", "How to log.", metavar="F", choices=LOG_FORMATS, serve_only=True)
 
     @property
     def loopback_only(self) -> bool:

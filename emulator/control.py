@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from .api import ExplainResponse
-from .call import Call
+from .api import METHODS, ExplainResponse
+from .call import Call, texts_of
 from .engine.book import CALLS_BY_METHOD
 from .engine.explain import paste, story
 from .errors import Code, Status
@@ -44,16 +44,15 @@ def explained(entry: Entry, call: Call) -> Any:
     session = call.session
     told = entry.story or story(session.book, session.state, subject)
     answered = f"answered by: {entry.rule}" if entry.rule else "not answered by any rule"
+    if not entry.story:
+        answered += " (what follows is told with counters and states as they are now, and credentials masked)"
     text = "\n".join([head, answered, told, *(f"note: {note}" for note in entry.notes)])
     return ExplainResponse(call_id=entry.id, text=text, rule=paste(subject))
 
 
 def _subject(entry: Entry, name: str | None, call: Call) -> Subject | None:
-    from .api import METHODS
-
     try:
         message = METHODS[entry.method].input.FromString(entry.request)
     except Exception:  # what the call itself was refused for
         return None
-    metadata = {key: value for key, value in entry.metadata if isinstance(value, str)}
-    return Subject(name or "", message, entry.request, metadata, call.session.state.scenario)
+    return Subject(name or "", message, entry.request, texts_of(entry.metadata), call.session.state.scenario)

@@ -6,7 +6,7 @@ entry is made.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 from msgspec import Struct, field
@@ -48,6 +48,7 @@ class Journal:
 
     def __init__(self, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._finished: deque[Entry] = deque()
         self._limit_entries, self._limit_bytes = limit_entries, limit_bytes
         self._bytes = 0
         self.evicted = 0
@@ -61,13 +62,24 @@ class Journal:
     def add(self, entry: Entry) -> None:
         """Open an entry, making room for it among the finished ones; open calls stay."""
         self._entries[entry.id] = entry
-        self._bytes += _size(entry)
-        while len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes:
-            oldest = next((e for e in self._entries.values() if e.code is not None), None)
-            if oldest is None:
-                return
+        self._bytes += len(entry.request)
+        self._make_room()
+        if entry.code is not None:
+            self.close(entry)
+
+    def close(self, entry: Entry) -> None:
+        """The call is over; what was told of it counts from now on. Entries that were never added are left alone."""
+        if entry.id not in self._entries:
+            return
+        self._finished.append(entry)
+        self._bytes += _told(entry)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while self._finished and (len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes):
+            oldest = self._finished.popleft()
             del self._entries[oldest.id]
-            self._bytes -= _size(oldest)
+            self._bytes -= len(oldest.request) + _told(oldest)
             self.evicted += 1
 
     def get(self, entry_id: str) -> Entry | None:
@@ -79,8 +91,8 @@ class Journal:
         return next((e for e in reversed(self._entries.values()) if e.unmatched), None)
 
 
-def _size(entry: Entry) -> int:
-    return len(entry.request) + 512
+def _told(entry: Entry) -> int:
+    return 512 + len(entry.story) + len(entry.message)
 
 
 def masked(metadata: tuple[tuple[str, str | bytes], ...]) -> tuple[tuple[str, str | bytes], ...]:

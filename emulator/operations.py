@@ -9,6 +9,7 @@ but its id until it is done; a batch has times and metadata.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -66,6 +67,7 @@ class Operations:
         self._clock = clock
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._responses: OrderedDict[str, Any] = OrderedDict()
+        self._drawing: dict[str, asyncio.Future[Any]] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -75,13 +77,15 @@ class Operations:
         self._records[record.id] = record
         for old in list(_first(self._records, 2)):
             if self._expired(old):
-                del self._records[old.id]
+                self._forget(old.id)
+            else:
+                self._records.move_to_end(old.id)  # one that never ends must not keep others from being looked at
 
     def get(self, operation_id: str) -> Record:
         """The record of that id; it is no poll. Raises NOT_FOUND."""
         record = self._records.get(operation_id)
         if record is None or self._expired(record):
-            self._records.pop(operation_id, None)
+            self._forget(operation_id)
             raise Status(Code.NOT_FOUND, wording.operation_not_found(operation_id))
         return record
 
@@ -134,16 +138,28 @@ class Operations:
         """Whether `message` will take long enough to be asked in a thread."""
         return record.play.slow and record.id not in self._responses and record.moment(self._clock.now()).done
 
-    def draw(self, record: Record) -> None:
-        """Make the response, so that the next `message` has it at hand; safe in a thread."""
-        self._responses[record.id] = record.play.final()
+    async def drawn(self, record: Record) -> None:
+        """Return once the response has been made, in a thread, so that `message` has it at hand; it is made once."""
+        drawing = self._drawing.get(record.id)
+        if drawing is None:
+            drawing = self._drawing[record.id] = asyncio.ensure_future(asyncio.to_thread(record.play.final))
+            drawing.add_done_callback(lambda done: self._keep(record.id, done))
+        await asyncio.shield(drawing)
+
+    def _keep(self, operation_id: str, drawing: asyncio.Future[Any]) -> None:
+        self._drawing.pop(operation_id, None)
+        if not drawing.cancelled() and drawing.exception() is None:
+            self._store(operation_id, drawing.result())
+
+    def _store(self, operation_id: str, response: Any) -> None:
+        self._responses[operation_id] = response
         while len(self._responses) > _PICTURES_KEPT:
             self._responses.popitem(last=False)
 
     def _response(self, record: Record) -> Any:
         if record.play.slow:
             if record.id not in self._responses:
-                self.draw(record)
+                self._store(record.id, record.play.final())
             return self._responses[record.id]
         response = record.play.final()
         if record.call != "completion_batch":
@@ -162,6 +178,10 @@ class Operations:
             metadata.task_status = _STATUS[moment.status]
         metadata.completed_batches, metadata.total_batches = moment.completed, moment.total
         return metadata
+
+    def _forget(self, operation_id: str) -> None:
+        self._records.pop(operation_id, None)
+        self._responses.pop(operation_id, None)
 
     def _expired(self, record: Record) -> bool:
         now = self._clock.now()

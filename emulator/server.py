@@ -7,6 +7,7 @@ caller's loop.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from .clock import Clock
 from .config import Config, from_values
 from .engine.book import Book, load
 from .engine.choose import State
+from .errors import UsageError
 from .gates import Gates
 from .gates import validation as validation_gate
 from .seed import Seed
@@ -49,8 +51,19 @@ class Emulator:
     """
 
     def __init__(self, fixtures: Any = (), **options: Any) -> None:
-        config = options.pop("config", None)
-        self.config: Config = config or from_values({"port": 0, "fixtures": fixtures, **options})
+        for name in (f.name for f in dataclasses.fields(Config) if f.metadata.get("serve_only") and f.name in options):
+            raise UsageError(f"{name}: only `fm-emulator serve` has it; leave it out")
+        self._set_up(from_values({"port": 0, "fixtures": fixtures, **options}))
+
+    @classmethod
+    def of(cls, config: Config) -> Emulator:
+        """An emulator of a whole `Config`, which is taken as it is."""
+        emulator = cls.__new__(cls)
+        emulator._set_up(config)
+        return emulator
+
+    def _set_up(self, config: Config) -> None:
+        self.config = config
         self.book: Book = load(self.config.fixtures)
         clock = Clock(self.config.now, self.config.speed)
         seed = Seed(self.config.seed)
@@ -78,10 +91,15 @@ class Emulator:
         self.session.clock.open()
         router = self._router()
         server = Server(router.answer, router.services)
-        self.port = server.bind(self.config.host, self.config.port)
-        await server.start()
-        self._server = server
+        port = server.bind(self.config.host, self.config.port)
         self._health.serve(router.services)
+        self.port = port  # discovery tells it from the first call on
+        try:
+            await server.start()
+        except BaseException:
+            self.port = 0
+            raise
+        self._server = server
 
     async def stop(self, grace: float = GRACE) -> None:
         """Say NOT_SERVING, end who waits for ever, let calls finish for `grace` real seconds, then end them."""
@@ -100,7 +118,7 @@ class Emulator:
             **completion.handlers(decide),
             **generation.handlers(decide),
             **operation.handlers(),
-            **endpoint.handlers(lambda: self.port, self.config.advertise),
+            **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),
             **reflection.handlers(lambda: router.services),
         }
@@ -164,8 +182,10 @@ class _Thread:
             raise
 
     def end(self, grace: float) -> None:
-        asyncio.run_coroutine_threadsafe(self._emulator.stop(grace), self._loop).result()
-        self._finish()
+        try:
+            asyncio.run_coroutine_threadsafe(self._emulator.stop(grace), self._loop).result()
+        finally:
+            self._finish()
 
     def _finish(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

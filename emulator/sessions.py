@@ -28,7 +28,13 @@ class Session:
         self.strict = strict
         self.journal = Journal()
         self.operations = Operations(clock)
-        self.calls = 0
+        self._calls = {"call": 0, "aside": 0}
+
+    def counted(self, aside: bool) -> tuple[str, int]:
+        """Count a call: its kind, and its number among those. Health checks and the like shift nothing."""
+        kind = "aside" if aside else "call"
+        self._calls[kind] += 1
+        return kind, self._calls[kind]
 
     @property
     def account(self) -> str:

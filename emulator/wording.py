@@ -84,7 +84,7 @@ def in_range(low: object, high: object) -> str:
 
 
 def operation_not_found(operation_id: str) -> str:
-    return f"Operation {operation_id} not found"
+    return f"Operation {operation_id[:100]} not found"
 
 
 def for_code(code: Code, *, folder: str = "", image: bool = False) -> str:

@@ -60,6 +60,7 @@ def test_open_calls_alone_may_pass_the_limit_and_go_once_they_have_ended() -> No
     assert len(journal) == 4
     for call in calls:
         call.code = "OK"
+        journal.close(call)
     journal.add(entry(4))
     assert ids(journal) == ["c3", "c4"]
 

@@ -29,7 +29,7 @@ def command(**values: Any) -> None:
     """Serve the emulated API until SIGTERM or SIGINT; a second one ends it at once."""
     config = from_values(values)
     set_up(config.log_level, config.log_format)
-    emulator = Emulator(config=config)
+    emulator = Emulator.of(config)
     for warning in warnings(emulator.book):
         log.warning("%s", warning)
     asyncio.run(_serve(emulator, config))

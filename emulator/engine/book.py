@@ -172,16 +172,35 @@ class _FileCompiler:
         self.source, self.file, self.snippets = source, file, snippets
         self.problems = source.problems
         self.variables = variables_of(file.vars or {}, source.environment, self._report("vars"))
+        self.known = CONTEXT_NAMES | {"vars.", *(f"vars.{name}" for name in self.variables)}
         if file.defaults is not None and file.defaults.operation is not None:
-            compile_operation(file.defaults.operation, CONTEXT_NAMES, self._report("defaults", "operation"))
+            compile_operation(file.defaults.operation, self.known, self._report("defaults", "operation"))
         for name, snippet in (file.snippets or {}).items():
-            compile_reply(snippet, source.read_file, self._report("snippets", name))
+            compile_reply(snippet, source.read_file, self._report("snippets", name))  # vars are those of its users
 
     def _report(self, *steps: str | int) -> Any:
         return lambda path, text: self.problems.at((*steps, *path), text)
 
     def rules(self) -> list[Rule]:
-        return [self._rule(spec, i) for i, spec in enumerate(self.file.rules or []) if i not in self.source.broken]
+        out = []
+        for i, spec in enumerate(self.file.rules or []):
+            if i in self.source.broken:
+                self._check_parts(spec, i)
+            else:
+                out.append(self._rule(spec, i))
+        return out
+
+    def _check_parts(self, spec: model.Rule, i: int) -> None:
+        """Check what is sound of a rule that is not, so that all its mistakes are told in one go."""
+        at = ("rules", i)
+        conditions = substituted(spec.when, self.variables, self._report(*at, "when"))
+        compile_when(conditions, DESCRIPTORS, self._report(*at, "when"))
+        if spec.reply is not None:
+            self._recipe(spec.reply, (*at, "reply"))
+        for n, turn in enumerate(spec.replies or ()):
+            self._recipe(turn, (*at, "replies", n))
+        if spec.operation is not None:
+            compile_operation(spec.operation, self.known, self._report(*at, "operation"))
 
     def fallback(self, taken: bool) -> list[Fallback]:
         if self.file.fallback is None:
@@ -204,7 +223,7 @@ class _FileCompiler:
         plan, operation = None, self._operation(spec)
         if operation is not None:
             below = "operation" if spec.operation is not None else None
-            plan = compile_operation(operation, CONTEXT_NAMES, self._report(*at, below) if below else _ignore)
+            plan = compile_operation(operation, self.known, self._report(*at, below) if below else _ignore)
         calls = self._calls(spec, when, recipes, report)
         if spec.name is not None and not spec.name.strip():
             report(("name",), "an empty name names nothing; leave it out")
@@ -264,7 +283,7 @@ class _FileCompiler:
             self.problems.at((*at, "use"), f"no such snippet: {name}; {there}")
         own = merged(*(layer for layer, _ in layers))
         supplier = next((source for layer, source in layers if says_something(layer)), self.source)
-        return compile_reply(own, supplier.read_file, self._report(*at), self.file.defaults)
+        return compile_reply(own, supplier.read_file, self._report(*at), self.file.defaults, self.known)
 
     def _calls(self, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...], report: Any) -> frozenset[str]:
         """The calls a rule answers: those it names, else every completion it fits."""

@@ -26,6 +26,8 @@ from ..seed import Seed
 from .book import Book, Rule
 
 OPERATIONS = frozenset({"completion_async", "completion_batch", "generate_image"})
+_FALLBACK = "\0fallback"  # no rule can have such a name
+_DEFAULT = "\0default:"
 
 
 class State(Struct):
@@ -92,10 +94,14 @@ def turn_of(rule: Rule, state: State, subject: Subject) -> Recipe | Status | str
             )
         given = given % total if rule.after_last == "cycle" else min(given, total - 1)
         recipe = rule.recipes[next(i for i, end in enumerate(rule.sequence) if given < end)]
-    loops = recipe.content == "tool_calls" and not rule.when.looks_at_tool_results
-    if loops and subject.call in CHATS and subject.ends_in_tool_results:
+    if not rule.when.looks_at_tool_results and _would_loop(recipe, subject):
         return "the conversation ends in tool results, and it answers with tool_calls without looking at tool_results"
     return recipe
+
+
+def _would_loop(recipe: Recipe, subject: Subject) -> bool:
+    """Whether an agent would be sent back to its tools with what they have just returned."""
+    return recipe.calls_tools and subject.call in CHATS and subject.ends_in_tool_results
 
 
 def counter_key(rule: Rule, subject: Subject) -> str:
@@ -133,8 +139,15 @@ def _timeline(rule: Rule, turn: Recipe, subject: Subject, context: Mapping[str, 
     timeline = default_timeline(subject.call)
     if rule.plan is not None:
         timeline = rule.plan.timeline(subject.call, seed, lambda error: error.settled(context, folder=folder))
-    # A stream that breaks off leaves no message on a call that does not stream: the operation fails.
-    return timeline if turn.stop is None else timeline.failing(turn.stop.settled(context, folder=folder))
+    return _ended(timeline, turn, context, subject)
+
+
+def _ended(timeline: Timeline, recipe: Recipe, context: Mapping[str, Any], subject: Subject) -> Timeline:
+    """A stream that breaks off leaves no message on a call that does not stream: the operation fails."""
+    if recipe.stop is None:
+        return timeline
+    folder = subject.folder.raw if subject.folder is not None else ""
+    return timeline.failing(recipe.stop.settled(context, folder=folder))
 
 
 def _made(recipe: Recipe, name: str, label: str, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Play:
@@ -146,16 +159,18 @@ def _made(recipe: Recipe, name: str, label: str, subject: Subject, context: Mapp
 
 def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:
     fallback = book.fallback
-    if fallback is not None and subject.call in fallback.recipe.calls:
-        count = state.chosen.get("fallback", 0)
-        own = seed.at("fallback", count)
+    if fallback is not None and subject.call in fallback.recipe.calls and not _would_loop(fallback.recipe, subject):
+        count = state.chosen.get(_FALLBACK, 0)
+        own = seed.at(_FALLBACK, count)
         context = Context(subject, fallback.variables, count + 1)
         play = _made(fallback.recipe, "fallback", fallback.label, subject, context, own)
-        delta = Delta("fallback")
+        delta = Delta(_FALLBACK)
+        if subject.call in OPERATIONS and play.failure is None:
+            play.timeline = _ended(default_timeline(subject.call), fallback.recipe, context, subject)
     else:
-        play, delta = _default(subject, seed), Delta("default:" + subject.call)
-    if subject.call in OPERATIONS:
-        play.timeline = default_timeline(subject.call)
+        play, delta = _default(subject, seed), Delta(_DEFAULT + subject.call)
+        if subject.call in OPERATIONS:
+            play.timeline = default_timeline(subject.call)
     play.unmatched = True
     return play, delta
 

@@ -59,6 +59,8 @@ def short(book: Book, state: State, subject: Subject, entry_id: str) -> str:
         return f"{what}: there is no rule for it{others}; {tells}"
     best = found[0]
     told = "; ".join(d.text() for d in best.differences[:2])
+    more = len(best.differences) - 2
+    told += f"; and {more} more" if more > 0 else ""
     return f"{what}; the nearest is {best.rule.label}: {told}; {tells}"
 
 

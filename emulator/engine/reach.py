@@ -45,7 +45,7 @@ def _lasts(rule: Rule) -> bool:
     """Whether a rule goes on answering whatever it matches."""
     looks_at_state = rule.conditions is not None and rule.conditions.state is not None
     passes = bool(rule.sequence) and rule.after_last == "pass"
-    only_before_results = any(r.content == "tool_calls" for r in rule.recipes) and not rule.when.looks_at_tool_results
+    only_before_results = any(r.calls_tools for r in rule.recipes) and not rule.when.looks_at_tool_results
     return rule.times is None and not looks_at_state and not passes and not only_before_results
 
 

@@ -37,20 +37,20 @@ def text_reply(
     subject: Subject, text: str, status: str = FINAL, usage: model.Usage | None = None, version: str | None = None
 ) -> Any:
     """A reply of text, cut at the request's max_tokens (then TRUNCATED_FINAL)."""
-    limit = subject.max_tokens
+    limit, truncated = subject.max_tokens, False
     used = tokens.completion_tokens(text)
     if limit is not None and limit > 0 and used > limit:
         used = limit
         parts = tokens.split(text)
         if len(parts) > limit:
-            text = "".join(parts[:limit])
+            text, truncated = "".join(parts[:limit]), True
             status = "TRUNCATED_FINAL" if status == FINAL else status
     response = CompletionResponse()
     alternative = response.alternatives.add()
     alternative.message.role = "assistant"
     alternative.message.text = text
     alternative.status = STATUSES[status]
-    return _finish(response, subject, used, usage, version, limit)
+    return _finish(response, subject, used, usage, version, limit, truncated)
 
 
 def tool_reply(
@@ -72,7 +72,7 @@ def tool_reply(
         call.arguments.update(arguments)
     alternative.status = STATUSES[status]
     used = tokens.tool_call_tokens(tool_calls)
-    return _finish(response, subject, used, usage, version, None)
+    return _finish(response, subject, used, usage, version, None, False)
 
 
 DEEPEST = 30
@@ -91,7 +91,13 @@ def check_depth(name: str, arguments: Any) -> None:
 
 
 def _finish(
-    response: Any, subject: Subject, used: int, usage: model.Usage | None, version: str | None, limit: int | None
+    response: Any,
+    subject: Subject,
+    used: int,
+    usage: model.Usage | None,
+    version: str | None,
+    limit: int | None,
+    truncated: bool,
 ) -> Any:
     given = usage or model.Usage()
     response.model_version = model_version(subject) if version is None else version
@@ -105,6 +111,8 @@ def _finish(
         given.input_text_tokens, lambda: tokens.input_tokens(subject.request.messages, subject.request.tools)
     )
     out.completion_tokens = _or(given.completion_tokens, lambda: used)
+    if truncated:
+        out.completion_tokens = min(out.completion_tokens, used)
     out.total_tokens = _or(given.total_tokens, lambda: out.input_text_tokens + out.completion_tokens)
     if reasoning:
         out.completion_tokens_details.reasoning_tokens = reasoning

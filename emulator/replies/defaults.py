@@ -54,7 +54,7 @@ def _russian(subject: Subject, question: str, results: dict[str, str]) -> str:
         found = "; ".join(f"{name} — {_excerpt(value)}" for name, value in results.items())
         return f"Вот что вернули инструменты: {found}. На вопрос «{question}» эмулятор отвечает этими данными."
     return (
-        f"Вы спросили: «{question}». Это ответ эмулятора вместо модели {subject.model.name}: ни одно правило не "
+        f"Вы спросили: «{question}». Это ответ эмулятора вместо модели {_model(subject)}: ни одно правило не "
         f"говорит, что ответить, поэтому текст составлен из самого запроса. Номер реплики в беседе — {subject.turn}. "
         "Чтобы получить свой ответ, опишите его в файле YAML и передайте этот файл параметром --fixtures."
     )
@@ -66,7 +66,7 @@ def _english(subject: Subject, question: str, results: dict[str, str]) -> str:
         return f'The tools returned this: {found}. The emulator answers "{question}" with it.'
     asked = f'You asked: "{question}".' if question else "You asked nothing in words."
     return (
-        f"{asked} This is the emulator speaking in place of {subject.model.name}: no rule says what to answer, so this "
+        f"{asked} This is the emulator speaking in place of {_model(subject)}: no rule says what to answer, so this "
         f"text was made from the request itself. It is turn {subject.turn} of the conversation. To get a reply of your "
         "own, write it into a YAML file and pass that file with --fixtures."
     )
@@ -90,3 +90,7 @@ def picture(subject: Subject, seed: Seed) -> Callable[[], Any]:
         return ImageGenerationResponse(image=drawn(prompt, seed=number, width_ratio=width, height_ratio=height))
 
     return draw
+
+
+def _model(subject: Subject) -> str:
+    return subject.model.name or "…"

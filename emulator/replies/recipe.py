@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from .. import wording
 from ..api import (
@@ -30,7 +31,7 @@ from ..rules.duration import draw
 from ..rules.subject import CONTEXT_NAMES, Subject
 from ..rules.template import compile_template, compile_value, has_template
 from ..seed import Seed
-from . import completion, defaults
+from . import completion, defaults, tokens
 from .play import Play
 from .statuses import Report, ScriptedStatus, compile_status
 from .streams import Cutting, pieces_of
@@ -56,7 +57,7 @@ class Recipe(Struct, frozen=True):
     stop: ScriptedStatus | None = None
     headers: tuple[tuple[str, Any], ...] = ()
     trailers: tuple[tuple[str, Any], ...] = ()
-    status: str | None = None
+    calls_tools: bool = False
 
     def play(self, rule: str, subject: Subject, context: Context, seed: Seed) -> Play:
         """The answer to this call. Raises ValueError, naming the field, where a template fails."""
@@ -83,7 +84,10 @@ class Recipe(Struct, frozen=True):
 
 
 def _rendered(pairs: tuple[tuple[str, Any], ...], context: Context) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value if isinstance(value, str) else _ascii(key, value(context))) for key, value in pairs)
+    out = tuple((key, value if isinstance(value, str) else _ascii(key, value(context))) for key, value in pairs)
+    if sum(len(key) + len(value) + 32 for key, value in out) > LONGEST_PAIRS:
+        raise ValueError(f"its metadata is together more than clients take; stay within {LONGEST_PAIRS} characters")
+    return out
 
 
 def _ascii(key: str, value: str) -> str:
@@ -138,17 +142,27 @@ def _merged_stream(own: model.Stream, under: model.Stream) -> model.Stream:
 
 
 def compile_reply(
-    reply: model.Reply, read_file: ReadFile, report: Report, defaults: model.Defaults | None = None
+    reply: model.Reply,
+    read_file: ReadFile,
+    report: Report,
+    defaults: model.Defaults | None = None,
+    known: frozenset[str] = CONTEXT_NAMES,
 ) -> Recipe:
-    """Compile a reply over its file's defaults; every mistake goes to `report(path below reply, text)`."""
-    return _Compiler(reply, merged(reply, defaults), read_file, report).recipe()
+    """Compile a reply over its file's defaults; every mistake goes to `report(path below reply, text)`.
+
+    `known` are the variables that its templates may use.
+    """
+    return _Compiler(reply, merged(reply, defaults), read_file, report, known).recipe()
 
 
 class _Compiler:
     """One reply being compiled. `own` is what it says itself, `reply` the same with its file's defaults under it."""
 
-    def __init__(self, own: model.Reply, reply: model.Reply, read_file: ReadFile, report: Report) -> None:
+    def __init__(
+        self, own: model.Reply, reply: model.Reply, read_file: ReadFile, report: Report, known: frozenset[str]
+    ) -> None:
         self.own, self.reply, self.read_file, self.report = own, reply, read_file, report
+        self.known = known
         self.templates = reply.template is not False
 
     def recipe(self) -> Recipe:
@@ -162,10 +176,10 @@ class _Compiler:
             content = "refusal"
         failure = stop = None
         if content == "error" and reply.error is not None:
-            failure = compile_status(reply.error, CONTEXT_NAMES, self.templates, self._below("error"))
+            failure = compile_status(reply.error, self.known, self.templates, self._below("error"))
         if reply.stream is not None and reply.stream.stop is not None:
             at = self._below("stream", "stop", "error")
-            stop = compile_status(reply.stream.stop.error, CONTEXT_NAMES, self.templates, at)
+            stop = compile_status(reply.stream.stop.error, self.known, self.templates, at)
         make, calls = self._content(content, status)
         self._check_stream(content, make)
         return Recipe(
@@ -177,7 +191,7 @@ class _Compiler:
             stop,
             self._pairs("headers", reply.headers),
             self._pairs("trailers", reply.trailers),
-            status,
+            content == "tool_calls" or (content == "message" and "tool_calls" in _keys(reply.message)),
         )
 
     def _below(self, *steps: str | int) -> Report:
@@ -189,7 +203,7 @@ class _Compiler:
         self, content: str | None, status: str | None
     ) -> tuple[Callable[[Subject, Context, Seed], Any], frozenset[str]]:
         reply = self.reply
-        usage, version = reply.usage, reply.model_version
+        usage, version = self._usage(), reply.model_version
         if content in ("text", "json", "refusal"):
             text = self._text(content)
             short = status or completion.FINAL
@@ -210,6 +224,16 @@ class _Compiler:
         chats_only = status is not None or self.own.usage is not None or self.own.stream is not None
         calls_ = CHATS if chats_only else ALL_CALLS
         return lambda s, c, seed: defaults.chat(s, seed, short, usage=usage, version=version), calls_
+
+    def _usage(self) -> model.Usage | None:
+        """The usage that is given, or what explicit pieces say of it."""
+        usage, pieces = self.reply.usage or model.Usage(), (self.reply.stream or model.Stream()).pieces or ()
+        rest = 0
+        for piece in reversed(pieces):
+            if isinstance(piece, model.Piece) and piece.completion_tokens is not None:
+                return replace(usage, completion_tokens=usage.completion_tokens or piece.completion_tokens + rest)
+            rest += max(1, tokens.count(piece if isinstance(piece, str) else piece.text))
+        return self.reply.usage
 
     def _text(self, content: str) -> str | Callable[[Context], str]:
         reply = self.reply
@@ -236,7 +260,7 @@ class _Compiler:
         value = self.reply.json
         if isinstance(value, str):  # sent as written: also a way to broken JSON
             return self._template(value, "json")
-        dynamic = compile_value(value, CONTEXT_NAMES, self._below("json")) if self.templates else None
+        dynamic = compile_value(value, self.known, self._below("json")) if self.templates else None
         if dynamic is None:
             return json.dumps(value, ensure_ascii=False)
         return lambda context: json.dumps(dynamic(context), ensure_ascii=False)
@@ -261,7 +285,7 @@ class _Compiler:
 
     def _tool_call(self, name: str, arguments: dict[str, Any], i: int) -> Callable[[Context], completion.ToolCall]:
         below = self._below("tool_calls", i, name)
-        dynamic = compile_value(arguments, CONTEXT_NAMES, below) if self.templates else None
+        dynamic = compile_value(arguments, self.known, below) if self.templates else None
         if dynamic is None:
             try:
                 completion.check_depth(name, arguments)
@@ -272,7 +296,7 @@ class _Compiler:
 
     def _message(self) -> tuple[Callable[[Subject, Context, Seed], Any], frozenset[str]]:
         value = self.reply.message or {}
-        dynamic = compile_value(value, CONTEXT_NAMES, self._below("message")) if self.templates else None
+        dynamic = compile_value(value, self.known, self._below("message")) if self.templates else None
         if dynamic is not None:
             return lambda s, c, seed: from_dict(dynamic(c), RESPONSES[s.call]), ALL_CALLS
         fitting: dict[str, Any] = {}
@@ -309,7 +333,7 @@ class _Compiler:
         if not self.templates or not has_template(source):
             return source
         try:
-            template = compile_template(source, CONTEXT_NAMES)
+            template = compile_template(source, self.known)
         except ValueError as failed:
             self.report(where, str(failed))
             return source
@@ -329,6 +353,8 @@ class _Compiler:
             if wrong is not None:
                 self.report((field, key), wrong)
             out.append((key, self._template(value, field, key)))
+        if sum(len(key) + len(value) + 32 for key, value in (pairs or {}).items()) > LONGEST_PAIRS:
+            self.report((field,), f"together more than clients take; stay within {LONGEST_PAIRS} characters")
         return tuple(out)
 
     def _check_stream(self, content: str | None, make: Callable[[Subject, Context, Seed], Any]) -> None:
@@ -364,6 +390,9 @@ class _Compiler:
         counts = [p.completion_tokens for p in spec.pieces or () if isinstance(p, model.Piece) and p.completion_tokens]
         if any(a >= b for a, b in itertools.pairwise(counts)):
             self.report(("stream", "pieces"), "completion_tokens must grow from piece to piece")
+        whole = self.reply.usage.completion_tokens if self.reply.usage is not None else None
+        if whole is not None and counts and counts[-1] > whole:
+            self.report(("stream", "pieces"), f"{counts[-1]} completion_tokens are more than the {whole} of usage")
 
     def _chunk_count(self, content: str | None, spec: model.Stream) -> int | None:
         """How many chunks there will be, as far as it can be known now."""
@@ -373,6 +402,15 @@ class _Compiler:
             return spec.chunks
         text = self._text(content)
         return spec.chunks if not isinstance(text, str) else len(pieces_of(text, spec))
+
+
+def _keys(value: Any) -> set[str]:
+    """Every key in a JSON-like value, in the API's own spelling."""
+    if isinstance(value, list):
+        return set().union(*map(_keys, value))
+    if not isinstance(value, dict):
+        return set()
+    return {key.replace("toolCalls", "tool_calls") for key in value}.union(*map(_keys, value.values()))
 
 
 def _call(text: str | Callable[[Context], str], context: Context) -> str:
@@ -392,8 +430,6 @@ _WORDS = ["Это", "текст", "заданной", "длины", ",", "кот
 
 def _filler(n: int) -> str:
     """Text of exactly `n` tokens by the emulator's own count."""
-    from . import tokens
-
     words = (f" {word}" if word not in ",." else word for word in _WORDS)
     unit = [piece for word in words for piece in tokens.split(word)]
     return "".join(unit[i % len(unit)] for i in range(n)).lstrip()
@@ -411,7 +447,8 @@ def _wrong_key(key: str) -> str | None:
     return None
 
 
-LONGEST_VALUE = 4096
+LONGEST_VALUE = LONGEST_PAIRS = 3072
+"""Characters of metadata: clients fail with a status of their own when all of it passes 8 KiB."""
 
 
 def _wrong_value(value: str) -> str | None:

@@ -91,7 +91,7 @@ def code_named(name: str, report: Callable[[str], None]) -> Code:
     else:
         near = difflib.get_close_matches(name, Code.__members__, 1)
         codes = ", ".join(code.name for code in Code if code)
-        report(f"no such status code: {name}; " + (f"did you mean {near[0]}?" if near else f"there are {codes}"))
+        report(f"no such status code: {name[:60]}; " + (f"did you mean {near[0]}?" if near else f"there are {codes}"))
     return Code.INTERNAL
 
 

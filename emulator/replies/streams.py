@@ -7,6 +7,7 @@ the total rise with each message.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -119,18 +120,29 @@ def _plan(final: Any, spec: model.Stream) -> tuple[list[str], list[int]]:
         return [""], [0]
     text = final.alternatives[0].message.text
     pieces = pieces_of(text, spec)
-    estimates, so_far = [], 0
-    for piece in pieces:
-        so_far += max(1, tokens.count(piece))
-        estimates.append(so_far)
-    whole, goal = max(so_far, 1), final.usage.completion_tokens
+    return pieces, _counts(pieces, final.usage.completion_tokens, spec)
+
+
+def _counts(pieces: list[str], goal: int, spec: model.Stream) -> list[int]:
+    """Completion tokens by the end of each piece: those given, and between them in step with the text.
+
+    They grow with every piece wherever there are enough tokens for that, and end at `goal`.
+    """
+    given = [p.completion_tokens if isinstance(p, model.Piece) else None for p in spec.pieces or pieces][: len(pieces)]
+    if not any(given) and goal < len(pieces):  # too few to grow with every piece
+        return [max(1, goal * (i + 1) // len(pieces)) for i in range(len(pieces))]
+    given[-1] = goal
+    most, room = goal, []
+    for figure in reversed(given):
+        most = figure if figure is not None else most - 1
+        room.append(most)
+    estimates = list(itertools.accumulate(max(1, tokens.count(piece)) for piece in pieces))
     counts: list[int] = []
-    for i, estimate in enumerate(estimates):
-        written = spec.pieces[i] if spec.pieces is not None else None
-        given = written.completion_tokens if isinstance(written, model.Piece) else None
-        count = given if given is not None else min(round(goal * estimate / whole), goal - (len(pieces) - 1 - i))
-        counts.append(count if given is not None else max(count, counts[-1] + 1 if counts else 1))
-    return pieces, counts
+    for figure, estimate, cap in zip(given, estimates, reversed(room), strict=True):
+        least = counts[-1] if counts else 0
+        wanted = round(goal * estimate / estimates[-1])
+        counts.append(figure if figure is not None else max(least, min(max(wanted, least + 1), cap)))
+    return counts
 
 
 def _partial(partial: Any, final: Any, end: int, count: int) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from emulator.replies.patterns import found
 
 _REFERENCES = 20_000
+_DEEPEST = 40  # references within one another, long before Python's own limit, which the library does not survive
 _LONGEST_MESSAGE = 300
 _NOT_VALID = "the schema itself is not valid: "
 
@@ -26,7 +27,7 @@ class Validation:
     """One schema, made ready. `trouble` says why it can't be used, or is None."""
 
     def __init__(self, schema: Any) -> None:
-        self._left = _REFERENCES
+        self._left, self._depth = _REFERENCES, 0
         self._validator, trouble = self._prepared(schema)
         self.trouble = f"{_NOT_VALID}{_short(trouble)}" if trouble else None
 
@@ -37,7 +38,7 @@ class Validation:
 
         if self.trouble:
             return self.trouble
-        self._left = _REFERENCES
+        self._left, self._depth = _REFERENCES, 0
         try:
             error = best_match(self._validator.iter_errors(value))
         except (_Endless, RecursionError):
@@ -72,9 +73,13 @@ class Validation:
     def _count(self, follow: Any) -> Any:
         def counted(validator: Any, reference: Any, instance: Any, schema: Any) -> Iterator[Any]:
             self._left -= 1
-            if self._left < 0:
-                raise _Endless
-            yield from follow(validator, reference, instance, schema) or ()
+            self._depth += 1
+            try:
+                if self._left < 0 or self._depth > _DEEPEST:
+                    raise _Endless
+                yield from follow(validator, reference, instance, schema) or ()
+            finally:
+                self._depth -= 1
 
         return counted
 

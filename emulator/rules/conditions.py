@@ -117,6 +117,8 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
         if condition is None:
             continue
         calls &= fits
+        if name == "response_format":
+            _check_formats(condition, _below(report, name))
         matcher = compile_condition(condition, kind, _below(report, name))  # type: ignore[arg-type]
         if matcher is not None:
             checks.append(Clause(prefix + name, _reader(name, fits), matcher))
@@ -126,7 +128,7 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
             calls &= fits
             if clause is not None:
                 checks.append(clause)
-    looks = when.tool_results is not None
+    looks = when.tool_results is not None or any("tool_result" in path for path in when.request or ())
     for i, inner in enumerate(when.all or ()):
         compiled = compile_when(inner, descriptors, _below(report, "all", i), prefix)
         checks.extend(compiled.checks)
@@ -144,6 +146,18 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
         calls &= inner_not.calls
         looks = looks or inner_not.looks_at_tool_results
     return Compiled(tuple(checks), calls, looks)
+
+
+FORMATS = ("json_object", "json_schema")
+
+
+def _check_formats(condition: Condition, report: Report) -> None:
+    """A plain value that no request can have is a slip: `json` is an SDK's word, not the API's."""
+    for value in [condition] if isinstance(condition, str) else condition if isinstance(condition, list) else ():
+        if value not in FORMATS:
+            report(
+                (), f"no such format: {value[:60]}; there are {', '.join(FORMATS)}, and present: false for plain text"
+            )
 
 
 def _mapped(when: When) -> list[tuple[str, dict[str, Condition]]]:

@@ -31,6 +31,7 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _FEW = 8
+_LONGEST_TEXT = 1000
 
 
 class _Invalid(enum.Enum):
@@ -93,6 +94,7 @@ class Problems:
     def _told(self, path: Path, text: str) -> Mistake:
         line, column = self.mark(path)
         where = dotted(path, line > 0)
+        text = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
         return Mistake(self.file, line, column, f"{where}: {text}" if where else text)
 
 

@@ -15,7 +15,7 @@ import msgspec
 import yaml
 from msgspec import Struct, field
 
-from ..errors import Mistake
+from ..errors import Mistake, UsageError
 from .decode import INVALID, Problems, decode
 from .document import nodes_of, parse, read
 from .model import File, Rule
@@ -69,6 +69,8 @@ def load_sources(fixtures: Iterable[Any]) -> list[Source]:
         if isinstance(given, Mapping):
             out.append(_inline(given, n))
         else:
+            if not isinstance(given, (str, os.PathLike)):
+                raise UsageError(f"fixtures: {given!r} is neither a path nor a mapping")
             out.extend(_of_path(Path(os.fspath(given))))
     return list(
         {(source.folder and source.folder / Path(source.name).name) or source.name: source for source in out}.values()
@@ -151,7 +153,21 @@ def _salvage(node: yaml.MappingNode, source: Source) -> None:
         if key.value == "rules" and isinstance(value, yaml.SequenceNode):
             rules = [decode(rule, Rule, silent) for rule in value.value]
             source.broken = frozenset(i for i, rule in enumerate(rules) if rule is INVALID)
-            parts["rules"] = [Rule() if rule is INVALID else rule for rule in rules]
+            pairs = zip(rules, value.value, strict=True)
+            parts["rules"] = [_sound_parts(of, silent) if rule is INVALID else rule for rule, of in pairs]
         elif key.value in types and (part := decode(value, types[key.value], silent)) is not INVALID:
             parts[key.value] = part
     source.file = File(**parts)
+
+
+def _sound_parts(node: yaml.Node, silent: Problems) -> Rule:
+    """What of a broken rule can be decoded: its reply, say, where its conditions are misspelt."""
+    if not isinstance(node, yaml.MappingNode):
+        return Rule()
+    fields = {f.encode_name: f for f in msgspec.structs.fields(Rule)}
+    parts = {
+        fields[key.value].name: part
+        for key, value in node.value
+        if key.value in fields and (part := decode(value, fields[key.value].type, silent)) is not INVALID
+    }
+    return Rule(**parts)

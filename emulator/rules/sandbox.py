@@ -276,7 +276,7 @@ _REFUSED: dict[type[nodes.Node], str] = {
 class Compiled:
     """A template ready to run: the variables it uses, and whether it is a single expression that keeps its type."""
 
-    __slots__ = ("_template", "names", "single")
+    __slots__ = ("_template", "names", "single", "variables")
 
     def __init__(self, source: str) -> None:
         """Raises jinja2.TemplateSyntaxError, or ValueError for what jinja2 or Python can't compile."""
@@ -288,6 +288,7 @@ class Compiled:
                 _inspect(env, tree)
                 self.single = _is_single(tree)
                 self.names = frozenset(meta.find_undeclared_variables(tree)) - env.globals.keys()
+                self.variables = frozenset(_members_of("vars", tree))
                 code = env.compile(_Guarded().visit(tree), filename="<template>")
         except (RecursionError, MemoryError):
             raise ValueError("it is nested too deeply") from None
@@ -342,3 +343,14 @@ def _inspect(env: jinja2.Environment, tree: nodes.Template) -> None:
 
 def _spoken(names: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in names if name.isidentifier())
+
+
+def _members_of(name: str, tree: nodes.Template) -> Iterator[str]:
+    """The members of the variable `name` that a template names outright: `vars.city`, `vars["city"]`."""
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        if not isinstance(node.node, nodes.Name) or node.node.name != name:  # type: ignore[attr-defined]
+            continue
+        if isinstance(node, nodes.Getattr):
+            yield node.attr
+        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+            yield str(node.arg.value)

@@ -79,6 +79,8 @@ class Template:
 def compile_template(source: str, known: frozenset[str]) -> Template:
     """Compile `source`, which may use the variables in `known`.
 
+    Where `known` holds names like `vars.city`, or `vars.` alone for none, those are all that `vars` has.
+
     Raises ValueError, readable, for a syntax error, an unknown variable, filter or test, and what is refused (include,
     import, extends, blocks, recursive loops).
     """
@@ -92,9 +94,13 @@ def compile_template(source: str, known: frozenset[str]) -> Template:
         where = f"line {error.lineno} of the text: " if error.lineno and "\n" in source.strip() else ""
         remedy = "" if isinstance(error, Refused) else " (`template: false` leaves braces alone)"
         raise ValueError(f"{where}{error.message or 'it is no template'}{remedy}") from None
+    declared = frozenset(name.removeprefix("vars.") for name in known if name.startswith("vars."))
+    for name in sorted(compiled.variables - declared) if declared else ():
+        raise ValueError(f"no variable named vars.{name}; vars has {', '.join(sorted(declared - {''})) or 'none'}")
     for name in sorted(compiled.names - known):
-        near = difflib.get_close_matches(name, known, 1)
-        also = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known)) or 'none here'}"
+        names = [one for one in known if not one.startswith("vars.")]
+        near = difflib.get_close_matches(name, names, 1)
+        also = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(names)) or 'none here'}"
         raise ValueError(f"no variable named {name}; {also}")
     return Template(source, compiled)
 

@@ -47,7 +47,8 @@ def decider(gates: Gates) -> Decide:
         apply(session.state, delta)
         call.entry.rule = play.rule
         call.entry.notes.extend(play.notes)
-        call.headers.extend(play.headers)
+        scripted = dict(play.headers)
+        call.headers = [pair for pair in call.headers if pair[0] not in scripted] + list(play.headers)
         call.trailers.extend(play.trailers)
         return play, f"{delta.identity}/{index}"
 

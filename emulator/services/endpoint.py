@@ -38,14 +38,16 @@ _SERVICE = "/yandex.cloud.endpoint.ApiEndpointService/"
 MOST_A_PAGE = 1000
 
 
-def handlers(port: Callable[[], int], advertise: str | None) -> Mapping[str, Handler]:
+def handlers(host: str, port: Callable[[], int], advertise: str | None) -> Mapping[str, Handler]:
     """The service's methods by path. `port` is asked when a client asks, since a free one is only known then."""
+    everywhere = host in ("localhost", "0.0.0.0", "::", "[::]")
+    own = f"[{host}]" if ":" in host and not host.startswith("[") else host
 
     def endpoint(call: Call, id_: str) -> Any:
-        return ApiEndpoint(id=id_, address=advertise or f"{host_for(call.peer)}:{port()}")
+        return ApiEndpoint(id=id_, address=advertise or f"{host_for(call.peer) if everywhere else own}:{port()}")
 
     async def get(call: Call) -> AsyncIterator[bytes]:
-        asked = parsed(call).api_endpoint_id
+        asked = parsed(call).api_endpoint_id[:100]
         if asked not in IDS:
             near = difflib.get_close_matches(asked, IDS, 1)
             there = f"did you mean {near[0]}?" if near else f"there are {', '.join(IDS)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from ..call import Call
@@ -30,6 +29,6 @@ async def _told(call: Call, record: Record) -> bytes:
     call.entry.rule = record.play.rule
     operations = call.session.operations
     if operations.slow(record):
-        await asyncio.to_thread(operations.draw, record)
+        await operations.drawn(record)
     raw: bytes = operations.message(record).SerializeToString()
     return raw

@@ -31,7 +31,7 @@ def handlers(services: Callable[[], Sequence[str]]) -> Mapping[str, Handler]:
         from grpc_reflection.v1alpha import reflection_pb2
 
         assert call.requests is not None
-        async for raw in call.requests:
+        while (raw := await call.session.clock.unless_closed(_next(call.requests))) is not None:
             try:
                 request = reflection_pb2.ServerReflectionRequest.FromString(raw)
             except Exception:
@@ -45,6 +45,13 @@ def handlers(services: Callable[[], Sequence[str]]) -> Mapping[str, Handler]:
                 yield response.SerializeToString()
 
     return {f"/{service}/ServerReflectionInfo": info for service in SERVICES}
+
+
+async def _next(requests: AsyncIterator[bytes]) -> bytes | None:
+    """The client's next message; None once it has sent all."""
+    async for raw in requests:
+        return raw
+    return None
 
 
 def _container(symbol: str) -> str:

@@ -27,12 +27,15 @@ MOST_TRAILER_BYTES = 4096
 half.
 """
 
+LEAST_MESSAGE = 400
+"""Bytes that a message keeps before details are left out for it."""
+
 LONGEST_ID = 256
 """Characters of a client's request id that are echoed; gRPC refuses to send what is not printable ASCII."""
 _IDS = ("x-request-id", "x-client-request-id")
 
-QUIET = ("/grpc.",)
-"""Methods that tools call all the time: neither in the journal nor, unless at debug, in the log."""
+QUIET = ("/grpc.", "/emulator.")
+"""Methods of tools, not of programs: not in the journal, nor in the log unless at debug, and not counted as calls."""
 
 
 class Router:
@@ -55,7 +58,7 @@ class Router:
                     yield message
             entry.code = "OK"
         except Status as status:
-            entry.code, entry.message = status.code.name, status.message
+            entry.code, entry.message = status.code.name, fitting(status.message, MOST_TRAILER_BYTES)
             raise for_wire(status, call) from None
         except (asyncio.CancelledError, GeneratorExit):
             late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
@@ -69,13 +72,15 @@ class Router:
             raise for_wire(broken, call) from None
         finally:
             entry.took = Monotonic.now() - began
+            call.session.journal.close(entry)
             self._log(call)
 
     def _open(self, call: Call) -> None:
         session = call.session = self._session
-        session.calls += 1
-        bits = session.seed.bits("call", session.calls).hex()
-        call.request_id = session.seed.uuid("request", session.calls)
+        quiet = call.method.startswith(QUIET)
+        kind, n = session.counted(quiet)
+        bits = session.seed.bits(kind, n).hex()
+        call.request_id = session.seed.uuid("request", kind, n)
         trace = bits[:16]
         call.headers.append(("x-request-id", call.request_id))
         call.headers.append(("x-server-trace-id", f"{trace}:{bits[16:32]}:{trace}:1"))
@@ -84,8 +89,8 @@ class Router:
             call.headers.append(("x-client-request-id", client_id))
         metadata = masked(tuple(call.metadata))
         now = session.clock.now()
-        call.entry = Entry(f"c{session.calls}", call.method, "", call.request, metadata, call.peer, now)
-        if not call.method.startswith(QUIET):
+        call.entry = Entry(f"{kind[0]}{n}", call.method, "", call.request, metadata, call.peer, now)
+        if not quiet:
             session.journal.add(call.entry)
 
     def _handler(self, call: Call) -> Handler:
@@ -116,7 +121,7 @@ class Router:
             "call": entry.id,
             "method": call.method,
             "rule": entry.rule,
-            "status": entry.code or "CANCELLED",
+            "status": entry.code,
             "ms": round(entry.took * 1000, 1),
             "messages": entry.sent,
             "request_id": call.request_id,
@@ -137,20 +142,26 @@ def _line(entry: Entry) -> str:
 
 def for_wire(status: Status, call: Call) -> Status:
     """`status` as it travels: with RequestInfo among its details, and message and details within 4 KiB."""
-    details = [pack(RequestInfo(request_id=call.request_id)), *(pack(detail) for detail in status.details)]
-    message = fitting(status.message, MOST_TRAILER_BYTES // 2 if len(details) > 1 else MOST_TRAILER_BYTES * 2 // 3)
-    rpc = RpcStatus(code=int(status.code), message=message, details=details)
-    raw = rpc.SerializeToString(deterministic=True)
-    room = MOST_TRAILER_BYTES - _encoded(message)
-    if _base64(raw) > room:  # the message is in both places; the details say less before they say nothing
-        rpc.message = fitting(message, 200)
-        raw = rpc.SerializeToString(deterministic=True)
-    while _base64(raw) > room and len(rpc.details) > 1:
-        del rpc.details[-1]
-        raw = rpc.SerializeToString(deterministic=True)
+    scripted = {**dict(call.trailers), **status.trailers}
+    most = MOST_TRAILER_BYTES - sum(len(key) + len(value) + 32 for key, value in scripted.items())
+    request_id = dict(call.headers).get("x-request-id", call.request_id)
+    details = [pack(RequestInfo(request_id=request_id)), *(pack(detail) for detail in status.details)]
+    room = most
+    while True:  # the message is in both places, and clients expect the two to be the same
+        message = fitting(status.message, room)
+        raw = RpcStatus(code=int(status.code), message=message, details=details).SerializeToString(deterministic=True)
+        over = _encoded(message) + _base64(raw) - most
+        if over <= 0 or (room <= 0 and len(details) == 1):
+            break
+        if room <= LEAST_MESSAGE and len(details) > 1:
+            details.pop()
+            room = most
+        else:
+            least = LEAST_MESSAGE if len(details) > 1 else 0
+            room = max(min(room, _encoded(message)) - max(over // 2, 1), least)
     # Clients drop the headers of a stream that fails before its first message, so the ids are in the trailers as well.
     ids = {key: value for key, value in call.headers if key in _IDS}
-    trailers = {**ids, **dict(call.trailers), **status.trailers, "grpc-status-details-bin": raw}
+    trailers = {**ids, **scripted, "grpc-status-details-bin": raw}
     return Status(status.code, message, details=status.details, trailers=trailers)
 
 
@@ -166,7 +177,7 @@ def _encoded(text: str) -> int:
 
 def fitting(text: str, room: int) -> str:
     """`text`, cut so that it takes at most `room` bytes on the wire."""
-    if _encoded(text) <= room:
+    if len(text) <= room and _encoded(text) <= room:
         return text
     kept, used = [], _encoded("…")
     for character in text:
