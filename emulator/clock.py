@@ -29,11 +29,8 @@ class Monotonic:
 
     @staticmethod
     def now() -> float:
+        """Seconds from an arbitrary start."""
         return time.monotonic()
-
-    @staticmethod
-    async def sleep(seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds))
 
 
 class Clock:

@@ -39,8 +39,7 @@ class Status(Exception):
     """A call's end other than OK.
 
     `details` are protobuf messages of google.rpc (RetryInfo, QuotaFailure, ...) that go into the
-    `grpc-status-details-bin` trailer; `trailers` are further ASCII trailers. `rule` names the fixture rule that asked
-    for it, if one did.
+    `grpc-status-details-bin` trailer; `trailers` are further trailers.
     """
 
     def __init__(

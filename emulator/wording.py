@@ -25,18 +25,22 @@ def session(request_id: str, client_request_id: str, folder: str, internal_id: s
 
 
 def invalid_role(role: str) -> str:
+    """A message of another role than system, user or assistant."""
     return f"invalid message role '{role}'"
 
 
 def text_length(n: int) -> str:
+    """A text of `n` characters, which are too many."""
     return f"text length is {n}, which is outside the range (0, 100000]"
 
 
 def too_many_tokens(n: int, limit: int) -> str:
+    """A prompt of `n` tokens for a model that takes `limit`."""
     return f"number of input tokens must be no more than {limit}, got {n}"
 
 
 def prompt_too_long(n: int) -> str:
+    """An image prompt of `n` characters."""
     return f"Prompt positive size {n} exceeds limit (500)"
 
 
@@ -80,10 +84,12 @@ REQUIRED = "Field is required"
 
 
 def in_range(low: object, high: object) -> str:
+    """The remark on a value below `low` or above `high`."""
     return f"Value must be in the range of {low} to {high}"
 
 
 def operation_not_found(operation_id: str) -> str:
+    """An operation that never was, or is no longer kept."""
     return f"Operation {operation_id[:100]} not found"
 
 

@@ -29,7 +29,11 @@ CALLS = ("completion", "completion_async", "completion_batch", "generate_image")
 @click.option("--request", "file", default=None, metavar="FILE", help="The whole request as JSON; - is standard input.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Request metadata; may be given again.")
 @click.option(
-    "--repeat", default=1, show_default=True, type=click.IntRange(1, 100), help="Make the call so many times."
+    "--repeat",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="How often to make the call; the last decides the exit status.",
 )
 @click.pass_context
 def command(ctx: click.Context, /, question: str, **given: Any) -> None:

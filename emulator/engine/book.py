@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from ..api import METHODS
 from ..errors import FixtureError, Mistake
-from ..replies.recipe import Recipe, compile_reply, merged, says_something
+from ..replies.layers import merged, says_something
+from ..replies.recipe import Recipe, compile_reply
 from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
 from ..rules.conditions import ALL_CALLS, CHATS, FIELDS, Compiled, Report, compile_when, names_of

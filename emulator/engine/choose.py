@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from ..errors import Code, Status
 from ..replies import defaults
 from ..replies.play import Play
-from ..replies.recipe import Recipe, unrenderable
+from ..replies.recipe import Recipe
 from ..replies.streams import Cutting
 from ..replies.timeline import Timeline, default_timeline
 from ..rules import model
@@ -130,7 +130,7 @@ def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, s
         try:
             play.timeline = _timeline(rule, turn, subject, context, own)
         except ValueError as failed:
-            play = Play(rule.name, failure=unrenderable(rule.label, failed))
+            play = Play(rule.name, failure=_unrenderable(rule.label, failed))
     return play, delta
 
 
@@ -154,7 +154,7 @@ def _made(recipe: Recipe, name: str, label: str, subject: Subject, context: Mapp
     try:
         return recipe.play(name, subject, context, seed)
     except (ValueError, OverflowError) as failed:
-        return Play(name, failure=unrenderable(label, failed))
+        return Play(name, failure=_unrenderable(label, failed))
 
 
 def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:
@@ -182,3 +182,8 @@ def _default(subject: Subject, seed: Seed) -> Play:
         return Play("default")
     final = defaults.chat(subject, seed)
     return Play("default", final=lambda: final, cutting=Cutting(model.Stream(), seed, None, subject.stream))
+
+
+def _unrenderable(rule: str, failed: Exception) -> Status:
+    """The status of a call whose rule could not make its reply."""
+    return Status(Code.FAILED_PRECONDITION, f"{rule}: the reply can't be made: {failed}")

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import wording
@@ -22,9 +22,7 @@ from ..api import (
     CompletionResponse,
     ImageGenerationResponse,
     from_dict,
-    plain_struct,
 )
-from ..errors import Code, Status
 from ..rules import model
 from ..rules.conditions import ALL_CALLS, CHATS
 from ..rules.duration import draw
@@ -32,11 +30,13 @@ from ..rules.subject import CONTEXT_NAMES, Subject
 from ..rules.template import compile_template, compile_value, has_template
 from ..seed import Seed
 from . import completion, defaults, tokens
+from .layers import CONTENT, CUTS, has_pieces, is_said, merged
+from .metadata import LONGEST_PAIRS, rendered, wrong_key, wrong_value
+from .notes import notes_on
 from .play import Play
 from .statuses import Report, ScriptedStatus, compile_status
 from .streams import Cutting, pieces_of
 
-CONTENT = ("text", "json", "tool_calls", "image", "message", "error")
 RESPONSES: Mapping[str, type[Any]] = {
     **dict.fromkeys(CHATS, CompletionResponse),
     "generate_image": ImageGenerationResponse,
@@ -62,7 +62,7 @@ class Recipe(Struct, frozen=True):
     def play(self, rule: str, subject: Subject, context: Context, seed: Seed) -> Play:
         """The answer to this call. Raises ValueError, naming the field, where a template fails."""
         reply = self.reply
-        play = Play(rule, headers=_rendered(self.headers, context), trailers=_rendered(self.trailers, context))
+        play = Play(rule, headers=rendered(self.headers, context), trailers=rendered(self.trailers, context))
         play.delay = draw(reply.delay, seed, "delay") if reply.delay is not None else 0
         folder = subject.folder.raw if subject.folder is not None else ""
         image = subject.call == "generate_image"
@@ -79,66 +79,8 @@ class Recipe(Struct, frozen=True):
         if subject.call in CHATS:
             stop = self.stop.status(context, folder=folder) if self.stop is not None else None
             play.cutting = Cutting(reply.stream or model.Stream(), seed, stop, subject.stream)
-            play.notes = _notes(final, subject, self.content)
+            play.notes = notes_on(final, subject, self.content)
         return play
-
-
-def _rendered(pairs: tuple[tuple[str, Any], ...], context: Context) -> tuple[tuple[str, str], ...]:
-    out = tuple((key, value if isinstance(value, str) else _ascii(key, value(context))) for key, value in pairs)
-    if sum(len(key) + len(value) + 32 for key, value in out) > LONGEST_PAIRS:
-        raise ValueError(f"its metadata is together more than clients take; stay within {LONGEST_PAIRS} characters")
-    return out
-
-
-def _ascii(key: str, value: str) -> str:
-    wrong = _wrong_value(value)
-    if wrong is not None:
-        raise ValueError(f"{key}: {wrong}")
-    return value
-
-
-def merged(reply: model.Reply, *under: model.Reply | model.Defaults | None) -> model.Reply:
-    """`reply` with what it leaves out taken from `under`, the nearest first; streams are merged field by field."""
-    values = {name: getattr(reply, name) for name in model.Reply.__struct_fields__}
-    for layer in under:
-        if layer is None:
-            continue
-        said = says_something(model.Reply(**{name: values[name] for name in (*CONTENT, "stream")}))
-        for name in values:
-            theirs = getattr(layer, name, UNSET)
-            if theirs is UNSET or not _is_said(name, theirs) or name == "use" or (name in CONTENT and said):
-                continue
-            if name == "stream" and values[name] is not None:
-                values[name] = _merged_stream(values[name], theirs)
-            elif not _is_said(name, values[name]):
-                values[name] = theirs
-    return model.Reply(**{k: v for k, v in values.items() if _is_said(k, v)})
-
-
-def says_something(reply: model.Reply) -> bool:
-    """Whether a reply has content of its own, rather than only how it is sent."""
-    return any(_is_said(name, getattr(reply, name)) for name in CONTENT) or _has_pieces(reply.stream)
-
-
-def _is_said(name: str, value: Any) -> bool:
-    """Whether a field is there; `json: null` says null."""
-    return value is not UNSET and (value is not None or name == "json")
-
-
-def _has_pieces(stream: model.Stream | None) -> bool:
-    return stream is not None and stream.pieces is not None
-
-
-_MODES = ("tokens", "words", "characters", "chunks", "pieces")
-
-
-def _merged_stream(own: model.Stream, under: model.Stream) -> model.Stream:
-    values = {name: getattr(own, name) for name in model.Stream.__struct_fields__}
-    cut = any(values[mode] is not None for mode in _MODES)
-    for name, mine in values.items():
-        if mine is None and not (cut and name in _MODES):
-            values[name] = getattr(under, name)
-    return model.Stream(**values)
 
 
 def compile_reply(
@@ -167,10 +109,10 @@ class _Compiler:
 
     def recipe(self) -> Recipe:
         reply = self.reply
-        said = [name for name in CONTENT if _is_said(name, getattr(reply, name))]
+        said = [name for name in CONTENT if is_said(name, getattr(reply, name))]
         if len(said) > 1:
             self.report((said[1],), f"a reply is one thing: leave out either {said[0]} or {said[1]}")
-        content = said[0] if said else "text" if _has_pieces(reply.stream) else None
+        content = said[0] if said else "text" if has_pieces(reply.stream) else None
         status = self._status(content)
         if content is None and status == "CONTENT_FILTER":
             content = "refusal"
@@ -349,7 +291,7 @@ class _Compiler:
     def _pairs(self, field: str, pairs: dict[str, str] | None) -> tuple[tuple[str, Any], ...]:
         out: list[tuple[str, Any]] = []
         for key, value in (pairs or {}).items():
-            wrong = _wrong_key(key) or _wrong_value(value)
+            wrong = wrong_key(key) or wrong_value(value)
             if wrong is not None:
                 self.report((field, key), wrong)
             out.append((key, self._template(value, field, key)))
@@ -361,7 +303,7 @@ class _Compiler:
         spec = self.reply.stream
         if spec is None:
             return
-        modes = [mode for mode in _MODES if getattr(spec, mode) is not None]
+        modes = [mode for mode in CUTS if getattr(spec, mode) is not None]
         if len(modes) > 1:
             self.report(("stream", modes[1]), f"{modes[0]} says already how the text is cut; leave one of them out")
         if spec.pieces is not None:
@@ -383,7 +325,7 @@ class _Compiler:
         pieces = [p if isinstance(p, str) else p.text for p in spec.pieces or ()]
         if not pieces or "" in pieces:
             self.report(("stream", "pieces"), "each piece adds text; an empty one can't be told from the one before")
-        said = [name for name in ("text", "json") if _is_said(name, getattr(self.reply, name))]
+        said = [name for name in ("text", "json") if is_said(name, getattr(self.reply, name))]
         text = self._text(said[0]) if said else None
         if isinstance(text, str) and text != "".join(pieces):
             self.report(("stream", "pieces"), "the pieces don't join to text; leave text out, the pieces say it all")
@@ -433,75 +375,3 @@ def _filler(n: int) -> str:
     words = (f" {word}" if word not in ",." else word for word in _WORDS)
     unit = [piece for word in words for piece in tokens.split(word)]
     return "".join(unit[i % len(unit)] for i in range(n)).lstrip()
-
-
-def _wrong_key(key: str) -> str | None:
-    if key != key.lower():
-        return f"metadata keys are in lower case on the wire; write {key.lower()}"
-    if key.startswith("grpc-") or key in ("content-type", "te", "user-agent"):
-        return "gRPC keeps this key for itself"
-    if not key or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in key):
-        return "a metadata key is made of a-z, 0-9, -, _ and ."
-    if key.endswith("-bin"):
-        return "binary metadata can't be written here; use error.details for google.rpc messages"
-    return None
-
-
-LONGEST_VALUE = LONGEST_PAIRS = 3072
-"""Characters of metadata: clients fail with a status of their own when all of it passes 8 KiB."""
-
-
-def _wrong_value(value: str) -> str | None:
-    if len(value) > LONGEST_VALUE:
-        return f"a value of {len(value)} characters is more than clients take; stay within {LONGEST_VALUE}"
-    if all(" " <= c <= "~" for c in value):
-        return None
-    return "metadata values are printable ASCII on the wire; other characters don't fit"
-
-
-def _notes(final: Any, subject: Subject, content: str | None) -> list[str]:
-    """Where a scripted reply is not what the request asked for; it is sent as scripted."""
-    if content is None or not final.alternatives:
-        return []
-    if content in ("json", "text") and subject.schema is not None:
-        return _json_notes(final.alternatives[0].message.text, subject.schema)
-    if content != "tool_calls":
-        return []
-    from .schema import mismatch
-
-    notes = []
-    choice = subject.tool_choice.raw if subject.tool_choice is not None else ""
-    calls = [c.function_call for c in final.alternatives[0].message.tool_call_list.tool_calls]
-    if choice == "NONE":
-        notes.append("sent tool calls although tool_choice is NONE")
-    if (
-        len(calls) > 1
-        and subject.request.HasField("parallel_tool_calls")
-        and not subject.request.parallel_tool_calls.value
-    ):
-        notes.append(f"sent {len(calls)} tool calls although parallel_tool_calls is false")
-    tools = {tool.function.name: tool.function for tool in subject.request.tools}
-    for call in calls:
-        if call.name not in tools:
-            notes.append(f"called {call.name}, which the request does not offer")
-            continue
-        wrong = mismatch(plain_struct(tools[call.name].parameters), plain_struct(call.arguments))
-        if wrong is not None:
-            notes.append(f"arguments of {call.name} don't follow its parameters: {wrong}")
-    return notes
-
-
-def _json_notes(text: str, schema: dict[str, Any]) -> list[str]:
-    from .schema import mismatch
-
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as failed:
-        return [f"the text is not JSON although a schema was asked for: {failed}"]
-    wrong = mismatch(schema, value)
-    return [] if wrong is None else [f"the JSON does not follow the asked schema: {wrong}"]
-
-
-def unrenderable(rule: str, failed: Exception) -> Status:
-    """The status of a call whose rule could not make its reply."""
-    return Status(Code.FAILED_PRECONDITION, f"{rule}: the reply can't be made: {failed}")

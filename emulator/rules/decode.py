@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -17,21 +16,14 @@ from typing import Any, Protocol, TypeAlias
 import yaml
 from msgspec import inspect
 
-from emulator.errors import Mistake
-from emulator.rules.document import BROKEN, MAX_DIGITS, PLAIN, collector_paused, mixed_word
+from emulator.rules.alphabets import mixed_word
+from emulator.rules.document import BROKEN, PLAIN, collector_paused
+from emulator.rules.problems import Path, Problems, short
+from emulator.rules.scalars import ALMOST_BOOL, FALSE, FLOAT, INTEGER, NULL, TRUE, number_of, scalar_of
 
-Path: TypeAlias = tuple["str | int", ...]
 Decoder: TypeAlias = "Callable[[yaml.Node, Problems, Path], Any]"
 
-_NULL = frozenset(("", "~", "null", "Null", "NULL"))
-_TRUE = frozenset(("true", "True", "TRUE"))
-_FALSE = frozenset(("false", "False", "FALSE"))
-_ALMOST_BOOL = frozenset(("yes", "no", "on", "off", "y", "n", "да", "нет"))
-_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _FEW = 8
-_LONGEST_TEXT = 1000
 
 
 class _Invalid(enum.Enum):
@@ -56,48 +48,6 @@ class FromScalar(Protocol):
     def from_scalar(cls, text: str) -> Any: ...
 
 
-class Problems:
-    """The mistakes and warnings of one file, told by the path of what they are about, e.g. `("rules", 3, "reply")`."""
-
-    def __init__(self, file: str, mistakes: list[Mistake] | None = None, warnings: list[Mistake] | None = None) -> None:
-        self.file = file
-        self.mistakes = [] if mistakes is None else mistakes
-        self.warnings = [] if warnings is None else warnings
-        self._roots: dict[Path, yaml.Node] = {}
-
-    def place(self, path: Path, node: yaml.Node) -> None:
-        """Let `node` be what stands at `path`; `decode` does so for the node it is given."""
-        root = self._roots.get(())
-        if root is None or _descend(root, path)[1] is not node:
-            self._roots[path] = node
-
-    def mark(self, path: Path) -> tuple[int, int]:
-        """The 1-based line and column of the longest known beginning of `path`; (0, 0) if nothing of it is known.
-
-        A mapping's entry stands where its key does.
-        """
-        # Looked up when asked, not recorded for every node: most files have nothing wrong.
-        for length in range(len(path), -1, -1):
-            if (root := self._roots.get(path[:length])) is not None:
-                mark, _ = _descend(root, path[length:])
-                return mark.line + 1, mark.column + 1
-        return 0, 0
-
-    def at(self, path: Path, text: str) -> None:
-        """Record a mistake at `path`."""
-        self.mistakes.append(self._told(path, text))
-
-    def warn(self, path: Path, text: str) -> None:
-        """Record a warning at `path`."""
-        self.warnings.append(self._told(path, text))
-
-    def _told(self, path: Path, text: str) -> Mistake:
-        line, column = self.mark(path)
-        where = dotted(path, line > 0)
-        text = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
-        return Mistake(self.file, line, column, f"{where}: {text}" if where else text)
-
-
 def decode(node: yaml.Node, type_: Any, problems: Problems, path: Path = ()) -> Any:
     """The value of type `type_` that `node` stands for, or INVALID once `problems` has been told why not.
 
@@ -109,14 +59,6 @@ def decode(node: yaml.Node, type_: Any, problems: Problems, path: Path = ()) -> 
         return decoder(node, problems, path)
 
 
-def dotted(path: Path, with_line: bool = True) -> str:
-    """`("rules", 3, "reply", "stream")` as `reply.stream` where a line number says which rule, else in full."""
-    if with_line and len(path) > 1 and path[0] == "rules" and isinstance(path[1], int):
-        path = path[2:]
-    steps = (f"[{step}]" if isinstance(step, int) else f".{_short(step)}" for step in path)
-    return "".join(steps).removeprefix(".")
-
-
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The one of `choices` that `word` was probably meant to be, or None."""
     import difflib
@@ -124,28 +66,6 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     plain = {choice.lower().replace("_", "-"): choice for choice in choices}
     found = difflib.get_close_matches(word[:100].lower().replace("_", "-"), plain, n=1)
     return plain[found[0]] if found else None
-
-
-def _descend(node: yaml.Node, path: Path) -> tuple[yaml.Mark, yaml.Node]:
-    """Where the longest known beginning of `path` stands below `node`, and what stands there."""
-    mark = node.start_mark
-    for step in path:
-        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and 0 <= step < len(node.value):
-            node = node.value[step]
-            mark = node.start_mark
-            continue
-        if not isinstance(node, yaml.MappingNode):
-            break
-        name = str(step)
-        entry = next((entry for entry in node.value if entry[0].value == name), None)
-        if entry is None:
-            break
-        mark, node = entry[0].start_mark, entry[1]
-    return mark, node
-
-
-def _short(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _listed(names: Sequence[str], last: str) -> str:
@@ -162,35 +82,8 @@ def _found(node: yaml.Node) -> str:
     if isinstance(node, yaml.SequenceNode):
         return "found a list"
     if node.tag is not PLAIN:
-        return f'found the text "{_short(node.value)}"'
-    return "found nothing" if node.value in _NULL else f"found `{_short(node.value)}`"
-
-
-def _scalar(text: str) -> Any:
-    """A plain scalar by the YAML 1.2 core schema; ValueError for a number of absurd length."""
-    if text in _NULL:
-        return None
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    if text[0] not in "+-.0123456789":
-        return text
-    if _INTEGER.fullmatch(text):
-        return _integer(text)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if _NOT_FINITE.fullmatch(text):
-        return float(text.replace(".", "").lower())
-    return text
-
-
-def _integer(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number of more than {MAX_DIGITS} digits; quote it if it is a text")
-    if text.startswith(("0x", "0o")):
-        return int(text, 0)
-    return int(text)
+        return f'found the text "{short(node.value)}"'
+    return "found nothing" if node.value in NULL else f"found `{short(node.value)}`"
 
 
 @functools.cache
@@ -238,20 +131,20 @@ def _refuse(node: yaml.Node, problems: Problems, path: Path, needed: str) -> Any
 
 def _boolean(node: yaml.Node, problems: Problems, path: Path) -> Any:
     if node.tag is PLAIN:
-        if node.value in _TRUE:
+        if node.value in TRUE:
             return True
-        if node.value in _FALSE:
+        if node.value in FALSE:
             return False
-    elif isinstance(node, yaml.ScalarNode) and node.value in _TRUE | _FALSE:
+    elif isinstance(node, yaml.ScalarNode) and node.value in TRUE | FALSE:
         return _refuse(node, problems, path, "true or false, without quotes")
-    if isinstance(node, yaml.ScalarNode) and node.tag is not BROKEN and node.value.lower() in _ALMOST_BOOL:
+    if isinstance(node, yaml.ScalarNode) and node.tag is not BROKEN and node.value.lower() in ALMOST_BOOL:
         problems.at(path, f"write true or false instead of `{node.value}`")
         return INVALID
     return _refuse(node, problems, path, "true or false")
 
 
 def _nothing(node: yaml.Node, problems: Problems, path: Path) -> Any:
-    if node.tag is PLAIN and node.value in _NULL:
+    if node.tag is PLAIN and node.value in NULL:
         return None
     return _refuse(node, problems, path, "to be left empty")
 
@@ -261,7 +154,7 @@ def _anything(node: yaml.Node, problems: Problems, path: Path) -> Any:
         if node.tag is not PLAIN:
             return INVALID if node.tag is BROKEN else node.value
         try:
-            return _scalar(node.value)
+            return scalar_of(node.value)
         except ValueError as error:
             problems.at(path, str(error))
             return INVALID
@@ -282,7 +175,7 @@ def _text_decoder(info: inspect.StrType) -> Decoder:
         if not isinstance(node, yaml.ScalarNode) or node.tag is BROKEN:
             return _refuse(node, problems, path, "a text")
         value = node.value
-        if node.tag is PLAIN and value in _NULL:
+        if node.tag is PLAIN and value in NULL:
             hint = f"quote it if `{value}` is the text" if value else "'' is the empty text"
             problems.at(path, f"needs a text; found nothing ({hint})")
             return INVALID
@@ -310,10 +203,10 @@ def _number_decoder(info: inspect.IntType | inspect.FloatType) -> Decoder:
         if not isinstance(node, yaml.ScalarNode) or node.tag is BROKEN:
             return _refuse(node, problems, path, needed)
         if node.tag is not PLAIN:
-            quoted = bool(_INTEGER.fullmatch(node.value) or (not whole and _FLOAT.fullmatch(node.value)))
+            quoted = bool(INTEGER.fullmatch(node.value) or (not whole and FLOAT.fullmatch(node.value)))
             return _refuse(node, problems, path, needed + ", without quotes" if quoted else needed)
         try:
-            value = _number(node.value, whole)
+            value = number_of(node.value, whole)
         except ValueError as error:
             problems.at(path, str(error))
             return INVALID
@@ -325,18 +218,6 @@ def _number_decoder(info: inspect.IntType | inspect.FloatType) -> Decoder:
                 return INVALID
         return value
 
-    return number
-
-
-def _number(text: str, whole: bool) -> int | float | None:
-    if _INTEGER.fullmatch(text):
-        value = _integer(text)
-        return value if whole else float(value)
-    if whole or not _FLOAT.fullmatch(text):
-        return None
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("the number is too large")
     return number
 
 
@@ -564,7 +445,7 @@ def _no_such_field(name: str, names: Sequence[str], flow: bool | None) -> str:
     if meant := nearest(name, names):
         return f"no such field; did you mean {meant}?"
     if word := mixed_word(name):
-        return f"no such field; `{_short(word)}` mixes Latin and Cyrillic letters that look alike"
+        return f"no such field; `{short(word)}` mixes Latin and Cyrillic letters that look alike"
     hint = "; if a comma or colon split a text, quote the text" if flow and not name.isascii() else ""
     return (
         f"no such field; there {'are' if len(names) > 1 else 'is'} {_listed(names, 'and') if names else 'none'}{hint}"
@@ -593,14 +474,14 @@ def _union_decoder(info: inspect.UnionType, structs: dict[type, Decoder]) -> Dec
     def scalar(node: yaml.Node, problems: Problems, path: Path) -> Any:
         text = node.value
         if node.tag is PLAIN:
-            if text in _NULL:
+            if text in NULL:
                 return None if may_be_null else _refuse(node, problems, path, needed)
-            if by_bool and (text in _TRUE or text in _FALSE):
-                return text in _TRUE
-            is_integer = _INTEGER.fullmatch(text)
+            if by_bool and (text in TRUE or text in FALSE):
+                return text in TRUE
+            is_integer = INTEGER.fullmatch(text)
             if by_int and is_integer:
                 return by_int(node, problems, path)
-            if by_float and (is_integer or _FLOAT.fullmatch(text)):
+            if by_float and (is_integer or FLOAT.fullmatch(text)):
                 return by_float(node, problems, path)
         if scalar_kinds == 1 and only_scalar:
             return only_scalar(node, problems, path)
@@ -641,7 +522,7 @@ def _first(decoders: dict[Any, Decoder], *kinds: type) -> Decoder | None:
 
 def _optional(decoder: Decoder) -> Decoder:
     def optional(node: yaml.Node, problems: Problems, path: Path) -> Any:
-        if node.tag is PLAIN and node.value in _NULL:
+        if node.tag is PLAIN and node.value in NULL:
             return None
         return decoder(node, problems, path)
 

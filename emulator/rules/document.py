@@ -11,17 +11,18 @@ Nothing here raises for what a fixture's author wrote: every mistake is collecte
 from __future__ import annotations
 
 import contextlib
-import datetime
 import gc
-import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
 
 from emulator.errors import Mistake
+from emulator.rules.alphabets import meet, mixed_word, spelled
+from emulator.rules.complaints import reworded
+from emulator.rules.problems import mistake_at, short
 
 PLAIN = "plain"
 TEXT = "tag:yaml.org,2002:str"
@@ -32,22 +33,12 @@ BROKEN = "broken"
 MAX_BYTES = 10_000_000
 MAX_DEPTH = 100
 MAX_ALIASED = 100_000  # nodes that aliases may add to those written down
-MAX_DIGITS = 100
+
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 _CORE_TAGS = {f"tag:yaml.org,2002:{name}": PLAIN for name in ("int", "float", "bool", "null")}
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _GLUED_COMMENT = re.compile(r" #(?=[^\s#])")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
-_TEMPLATE = re.compile(r"\{[{%]")
-
-_LATIN_FIRST = re.compile(r"[A-Za-z][\u0400-\u04ff]")
-_CYRILLIC_FIRST = re.compile(r"[\u0400-\u04ff][A-Za-z]")
-_WORD = re.compile(r"\\?[A-Za-z\u0400-\u04ff]+")
-_LATIN = re.compile(r"[A-Za-z]")
-_CYRILLIC = re.compile(r"[\u0400-\u04ff]")
-_LOOK_CYRILLIC = frozenset("aceopxyABCEHKMOPTXy")
-_LOOK_LATIN = frozenset("асеорхуАВСЕНКМОРТХУіІј")
 
 
 def read(path: str | os.PathLike[str], mistakes: list[Mistake]) -> str | None:
@@ -93,10 +84,10 @@ def parse(text: str, file: str, mistakes: list[Mistake], warnings: list[Mistake]
             if root is not None:
                 _Check(text, file, mistakes, warnings).document(root)
     except _RefusedError as refused:
-        mistakes.append(_mistake(file, refused.mark, refused.text))
+        mistakes.append(mistake_at(file, refused.mark, refused.text))
         return None
     except yaml.MarkedYAMLError as error:
-        mistakes.append(_reworded(error, file, text.splitlines()))
+        mistakes.append(reworded(error, file, text.splitlines()))
         return None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         mistakes.append(Mistake(file, 0, 0, f"can't be read as YAML: {error}"))
@@ -104,32 +95,6 @@ def parse(text: str, file: str, mistakes: list[Mistake], warnings: list[Mistake]
     if isinstance(root, yaml.ScalarNode) and root.tag == PLAIN and not root.value:
         return None
     return root
-
-
-def nodes_of(value: object) -> yaml.Node:
-    """The node graph of plain Python values, so that inline fixtures pass through the same decoder as files.
-
-    Texts stay texts whatever they look like; a timedelta becomes a duration, a path its text. Nodes stand at line 0.
-    Raises TypeError for other values and ValueError for what no YAML file could hold (cycles, lone surrogates).
-    """
-    return _node_of(value, 0)
-
-
-def mixed_word(text: str) -> str | None:
-    """The first word of `text` in which letters of one alphabet pose as the other's, or None."""
-    if not _meet(text):
-        return None
-    for word in _WORD.findall(text):
-        letters = word[2:] if word[0] == "\\" else word
-        latin, cyrillic = _LATIN.findall(letters), _CYRILLIC.findall(letters)
-        if latin and cyrillic and (_LOOK_CYRILLIC.issuperset(latin) or _LOOK_LATIN.issuperset(cyrillic)):
-            return str(letters)
-    return None
-
-
-def _meet(text: str) -> bool:
-    """Whether a Latin and a Cyrillic letter stand side by side."""
-    return bool(_CYRILLIC_FIRST.search(text) or _LATIN_FIRST.search(text))
 
 
 @contextlib.contextmanager
@@ -195,7 +160,7 @@ class _Check:
         self._aliased = 0
         # Where a ` #` glued to what follows begins: an honest comment is set off by more space.
         self._comments = {match.start() for match in _GLUED_COMMENT.finditer(text)}
-        self._two_scripts = _meet(text)
+        self._two_scripts = meet(text)
         self._escapes = "\\u" in text or "\\U" in text
         self._plain_is_fine = not (self._comments or self._two_scripts)
 
@@ -272,7 +237,7 @@ class _Check:
                 continue
             if name in first:
                 line = first[name].start_mark.line + 1
-                self._mistake(key, f"duplicate key `{_short(name)}`: it is already in line {line}")
+                self._mistake(key, f"duplicate key `{short(name)}`: it is already in line {line}")
                 continue
             first[name] = key
             sound.append((key, value))
@@ -291,56 +256,40 @@ class _Check:
         elif node.tag is not PLAIN and node.tag != TEXT:
             self._unknown_tag(node)
             return
-        if self._escapes and _SURROGATE.search(node.value):
+        if self._escapes and SURROGATE.search(node.value):
             self._mistake(node, "a text holds half of a surrogate pair, which UTF-8 can't carry")
             node.tag = BROKEN
             return
         if node.tag is PLAIN and node.end_mark.index in self._comments and not _NUMBER.fullmatch(node.value):
             end = node.end_mark.index
-            comment = _short(self._text[end : end + 40].splitlines()[0].strip(), 20)
+            comment = short(self._text[end : end + 40].splitlines()[0].strip(), 20)
             self._warn(node, f"`{comment}` reads as a comment; if it is part of the text, quote the text")
         if self._two_scripts and (word := mixed_word(node.value)):
-            self._warn(node, f"`{_short(word)}` mixes Latin and Cyrillic letters that look alike ({_spelled(word)})")
+            self._warn(node, f"`{short(word)}` mixes Latin and Cyrillic letters that look alike ({spelled(word)})")
 
     def _unknown_tag(self, node: yaml.Node) -> None:
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-        self._mistake(node, f"unknown tag `{_short(tag)}`: if it begins a text, quote the text")
+        self._mistake(node, f"unknown tag `{short(tag)}`: if it begins a text, quote the text")
         node.tag = BROKEN
 
     def _mistake(self, node: yaml.Node, text: str) -> None:
-        self._mistakes.append(_mistake(self._file, node.start_mark, text))
+        self._mistakes.append(mistake_at(self._file, node.start_mark, text))
 
     def _warn(self, node: yaml.Node, text: str) -> None:
-        self._warnings.append(_mistake(self._file, node.start_mark, text))
+        self._warnings.append(mistake_at(self._file, node.start_mark, text))
 
 
 _NUMBER = re.compile(r"[-+]?[\d.:_]+\w{0,2}|true|false|null")
-
-
-def _mistake(file: str, mark: yaml.Mark | None, text: str) -> Mistake:
-    if mark is None:
-        return Mistake(file, 0, 0, text)
-    return Mistake(file, mark.line + 1, mark.column + 1, text)
 
 
 def _too_large() -> str:
     return f"larger than {MAX_BYTES // 1_000_000} MB: split it into several files"
 
 
-def _short(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _spelled(word: str) -> str:
-    latin = "".join(dict.fromkeys(_LATIN.findall(word)))
-    cyrillic = "".join(dict.fromkeys(_CYRILLIC.findall(word)))
-    return f"Latin: {_short(latin, 20)}; Cyrillic: {_short(cyrillic, 20)}"
-
-
 def _split_text(name: str, before: list[tuple[yaml.Node, yaml.Node]]) -> str:
-    told = f"`{_short(name)}` stands alone, without a value"
+    told = f"`{short(name)}` stands alone, without a value"
     if before and isinstance(before[-1][1], yaml.ScalarNode) and before[-1][1].tag is PLAIN:
-        whole = _short(f"{before[-1][1].value}, {name}")
+        whole = short(f"{before[-1][1].value}, {name}")
         return f'{told}; if a comma split a text, quote it: "{whole}", or use block style'
     return f"{told}; if a comma split a text, quote the text or use block style"
 
@@ -358,146 +307,3 @@ def _forbidden_characters(text: str, file: str) -> list[Mistake]:
         if len(found) == 20:
             break
     return found
-
-
-def _reworded(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> Mistake:
-    """The parser's complaint in a fixture author's words; libyaml and PyYAML word theirs differently."""
-    problem, context = str(error.problem or ""), str(error.context or "")
-    mark = error.problem_mark or error.context_mark
-    opened = error.context_mark or mark
-    if mark is None:
-        return Mistake(file, 0, 0, f"can't be read as YAML: {problem or context}")
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    char = line[mark.column : mark.column + 1]
-    before = line[: mark.column]
-    outside = _QUOTED.sub('""', line)
-
-    def here(text: str) -> Mistake:
-        return _mistake(file, mark, text)
-
-    def there(text: str) -> Mistake:
-        return _mistake(file, opened, text)
-
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return here("a tab in the indentation: YAML indents with spaces")
-    if "unknown escape" in problem:
-        escape = line[mark.column : mark.column + 2] if char == "\\" else "\\" + char
-        return here(f"`{escape}` is no escape in double quotes: use single quotes, '{escape}...'")
-    if "single document" in context:
-        return here("a second document begins: a file holds one, remove the `---`")
-    if "duplicate anchor" in problem + context:
-        return here("the same anchor twice: give it another name")
-    if "quoted scalar" in context and ("end of stream" in problem or "document indicator" in problem):
-        return there("the quote that opens here is never closed")
-    if _TEMPLATE.search(outside):
-        return here('a text with `{{` or `{%` must be quoted as a whole: "... {{ ... }} ..."')
-    if "alias" in context + problem:
-        return there("a text that begins with `*` must be quoted (unquoted, it refers to an anchor)")
-    if "anchor" in context:
-        return there("a text that begins with `&` must be quoted (unquoted, it names an anchor)")
-    if "tag" in context + problem:
-        return there("a text that begins with `!` must be quoted (unquoted, it is a tag)")
-    if "cannot start any token" in problem:
-        return here(f"a text that begins with `{char}` must be quoted")
-    if "mapping keys are not allowed" in problem:
-        return here("a text that begins with `?` must be quoted")
-    if "directive" in context:
-        return there("a text that begins with `%` must be quoted (unquoted, it is a directive)")
-    if "plain scalar" in context and "':'" in problem:
-        return here("a colon split a text: quote the text or use block style")
-    if "mapping values are not allowed" in problem:
-        return here(_unexpected_colon(before, lines[mark.line - 1] if mark.line else ""))
-    if "sequence entries are not allowed" in problem:
-        return here("a list begins on a line of its own; if it is a text that begins with `-`, quote it")
-    if "block scalar" in context:
-        return here("after `|` or `>` the text begins on the next line; if it is part of the text, quote the text")
-    if "quoted" in context:
-        return here("a broken escape in double quotes: use single quotes, in which `\\` stands for itself")
-    if "flow" in context and opened is not None:
-        bracket = (lines[opened.line] if opened.line < len(lines) else "")[opened.column : opened.column + 1]
-        if char and char in "]}":
-            return here(f"`{bracket}` of line {opened.line + 1} is closed by `{char}`")
-        if opened.line != mark.line or not char:
-            return there(f"the `{bracket}` that opens here is never closed")
-        if char == ":":
-            return here("a colon split a text: quote the text or use block style")
-        return here(f"`{_short(line[mark.column :], 20)}` is not expected: if it belongs to a text, quote the text")
-    if "node content" in problem or "expected the node content" in problem:
-        return here(f"a text that begins with `{char}` must be quoted")
-    if before.rstrip().endswith(('"', "'")) or re.search(r":\s+(['\"]).*\1\s*$", before):
-        return here("the text goes on after its closing quote: quote the whole of it, a quote inside twice ('')")
-    if "simple key" in context or "could not find expected ':'" in problem:
-        return there("a key without its colon: a key is followed by a colon and a space")
-    if mark.line and " #" in lines[mark.line - 1]:
-        return here("this continues a text that ` #` ended in the line above: quote the text")
-    if "block" in context or "document start" in problem:
-        return here("the indentation fits nothing above: entries of one mapping or list begin in the same column")
-    return here(f"can't be read as YAML: {context}{', ' if context and problem else ''}{problem}")
-
-
-def _unexpected_colon(before: str, above: str) -> str:
-    if re.search(r":\s", before):
-        return "a second colon in the line: if it belongs to the text, quote the text"
-    if re.search(r"\w:\S", above):
-        return "a key is not expected here: is the space after the colon missing in the line above?"
-    return "a key is not expected here: check the indentation and the line above"
-
-
-class _Nowhere:
-    """The mark of a node that stands in no file: line and column 0 once they are counted from 1."""
-
-    __slots__ = ()
-    name = ""
-    index = -1
-    line = -1
-    column = -1
-
-
-_NOWHERE: Any = _Nowhere()
-
-
-def _scalar_node(tag: str, value: str) -> yaml.Node:
-    return yaml.ScalarNode(tag, value, _NOWHERE, _NOWHERE, None if tag is PLAIN else '"')
-
-
-def _node_of(value: object, depth: int) -> yaml.Node:
-    if depth > MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels, or holding itself")
-    if isinstance(value, Mapping):
-        entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        for key, item in value.items():
-            key_node = _node_of(key, depth + 1)
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise TypeError(f"{type(key).__name__} can't be a key")
-            if key_node.value in entries:
-                raise ValueError(f"duplicate key `{_short(key_node.value)}`")
-            entries[key_node.value] = key_node, _node_of(item, depth + 1)
-        return yaml.MappingNode(MAPPING, list(entries.values()), _NOWHERE, _NOWHERE, False)
-    if isinstance(value, (list, tuple)):
-        items = [_node_of(item, depth + 1) for item in value]
-        return yaml.SequenceNode(SEQUENCE, items, _NOWHERE, _NOWHERE, False)
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if isinstance(value, str):
-        if _SURROGATE.search(value):
-            raise ValueError("a text holds half of a surrogate pair, which UTF-8 can't carry")
-        return _scalar_node(TEXT, str.__str__(value))
-    return _scalar_node(PLAIN, _plain(value))
-
-
-def _plain(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        if value.bit_length() > 3 * MAX_DIGITS:
-            raise ValueError(f"a number of more than {MAX_DIGITS} digits")
-        return int.__repr__(value)
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return float.__repr__(value)
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    if isinstance(value, datetime.timedelta):
-        return f"{value // datetime.timedelta(microseconds=1)}us"
-    raise TypeError(f"{type(value).__name__} has no place in fixtures: use dict, list, str, int, float, bool or None")

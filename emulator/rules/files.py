@@ -16,9 +16,11 @@ import yaml
 from msgspec import Struct, field
 
 from ..errors import Mistake, UsageError
-from .decode import INVALID, Problems, decode
-from .document import nodes_of, parse, read
+from .decode import INVALID, decode
+from .document import parse, read
+from .inline import nodes_of
 from .model import File, Rule
+from .problems import Problems
 
 SUFFIXES = (".yaml", ".yml")
 LARGEST_FILE = 64 * 1024 * 1024

@@ -395,3 +395,19 @@ def test_a_rule_says_where_it_stands(tmp_path: Path) -> None:
     file = written(tmp_path, "rules:\n- {name: a, reply: {text: x}}\n- reply: {text: y}\n")
     assert [rule.label for rule in load([file]).rules] == [f"a ({file}:2)", f"{file}:3"]
     assert [rule.label for rule in rules({"reply": {"text": "x"}}).rules] == ["fixtures[1] rules[0]"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"reply": {"text": "{{ vars.nope }}"}}, "no variable named vars.nope"),
+        ({"when": {"response_format": "json"}, "reply": {"text": "a"}}, "no such format: json"),
+    ],
+)
+def test_slips_that_would_only_show_in_a_call_are_told_at_load(rule: dict[str, Any], told: str) -> None:
+    assert any(told in mistake for mistake in mistakes({"rules": [rule]}))
+
+
+def test_a_rule_with_one_mistake_tells_its_others_as_well() -> None:
+    told = mistakes({"rules": [{"when": {"turn": 1}, "reply": {"error": "UNAVALABLE"}, "times": 0}]})
+    assert len(told) == 2

@@ -298,3 +298,18 @@ def test_an_operations_error_is_worded_for_the_call_that_began_it() -> None:
     ended = timeline.at(10**12, 0, {}).error
     assert ended is not None
     assert ended.message == "сбой в b1gtest"
+
+
+def test_a_fallback_does_not_send_an_agent_back_to_its_tools() -> None:
+    book = load([{"rules": [{"when": {"question": "x"}, "reply": {"text": "y"}}], "fallback": {"tool_calls": ["f"]}}])
+    state = State()
+    assert choose(book, state, asked("погода?"), Seed(0))[0].rule == "fallback"
+    assert choose(book, state, returned("погода?", f="+20"), Seed(0))[0].rule == "default"
+
+
+def test_a_rule_may_be_called_fallback_without_sharing_its_counter() -> None:
+    rule = {"name": "fallback", "when": {"question": "a"}, "reply": {"text": "rule"}, "times": 1}
+    book = load([{"rules": [rule], "fallback": {"text": "fall"}}])
+    state = State()
+    apply(state, choose(book, state, asked("b"), Seed(0))[1])
+    assert not choose(book, state, asked("a"), Seed(0))[0].unmatched

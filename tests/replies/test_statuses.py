@@ -9,9 +9,10 @@ import pytest
 from emulator.api import ErrorInfo, QuotaFailure, RetryInfo
 from emulator.errors import Code
 from emulator.replies.statuses import ScriptedStatus, code_named, compile_status
-from emulator.rules.decode import Problems, decode
-from emulator.rules.document import nodes_of
+from emulator.rules.decode import decode
+from emulator.rules.inline import nodes_of
 from emulator.rules.model import Error
+from emulator.rules.problems import Problems
 
 KNOWN = frozenset({"question"})
 

@@ -14,9 +14,10 @@ from emulator.api import CompletionResponse
 from emulator.errors import Code, Status
 from emulator.replies.completion import text_reply, tool_reply
 from emulator.replies.streams import FOREVER, MODES, Cutting, Step, pieces_of, steps
-from emulator.rules.decode import Problems, decode
-from emulator.rules.document import nodes_of
+from emulator.rules.decode import decode
+from emulator.rules.inline import nodes_of
 from emulator.rules.model import Stream
+from emulator.rules.problems import Problems
 from emulator.rules.subject import Subject
 from emulator.seed import Seed
 

@@ -24,9 +24,10 @@ from emulator.replies.timeline import (
     failure,
     uses_batches,
 )
-from emulator.rules.decode import Problems, decode
-from emulator.rules.document import nodes_of
+from emulator.rules.decode import decode
+from emulator.rules.inline import nodes_of
 from emulator.rules.model import Operation
+from emulator.rules.problems import Problems
 from emulator.seed import Seed
 
 LOST = ScriptedStatus(Code.INTERNAL, "node lost")

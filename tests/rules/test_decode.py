@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
-from emulator.rules.decode import INVALID, Problems, decode, dotted, nearest
-from emulator.rules.document import nodes_of, parse
+from emulator.rules.decode import INVALID, decode, nearest
+from emulator.rules.document import parse
 from emulator.rules.duration import Delay, Duration
+from emulator.rules.inline import nodes_of
+from emulator.rules.problems import Problems, dotted
 
 
 class Color(enum.Enum):

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from emulator.errors import Mistake
 from emulator.rules import document
-from emulator.rules.document import BROKEN, MAX_BYTES, PLAIN, TEXT, mixed_word, nodes_of, parse, read
+from emulator.rules.alphabets import mixed_word
+from emulator.rules.document import BROKEN, MAX_BYTES, PLAIN, TEXT, parse, read
+from emulator.rules.inline import nodes_of
 
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)
