@@ -7,6 +7,7 @@ caller's loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
@@ -208,16 +209,12 @@ def no_poller_noise(record: logging.LogRecord) -> bool:
 
 def write_ready_file(path: str, target: str) -> None:
     """Tell where the emulator serves, as JSON, in one step so that no reader sees half of it."""
-    import tempfile
-
     text = json.dumps({"grpc": target, "http": None, "pid": os.getpid()}) + "\n"
-    folder = Path(path).resolve().parent
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".ready-")
+    temporary = Path(f"{path}.{os.getpid()}.new")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
     except OSError:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
