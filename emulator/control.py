@@ -7,7 +7,7 @@ from typing import Any
 
 from .api import METHODS, ExplainResponse
 from .call import Call, texts_of
-from .engine.book import CALLS_BY_METHOD
+from .calls import CALLS_BY_METHOD
 from .engine.explain import paste, story
 from .errors import Code, Status
 from .journal import Entry

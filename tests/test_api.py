@@ -315,8 +315,12 @@ def test_camel_case_is_read_and_written_too() -> None:
 
 
 def test_defaults_are_written_when_asked_for() -> None:
-    assert api.to_dict(api.ContentUsage(input_text_tokens=3)) == {"input_text_tokens": "3"}
-    assert api.to_dict(api.ContentUsage(input_text_tokens=3), defaults=True) == {
+    assert api.to_dict(api.message_class("yandex.cloud.ai.foundation_models.v1.ContentUsage")(input_text_tokens=3)) == {
+        "input_text_tokens": "3"
+    }
+    assert api.to_dict(
+        api.message_class("yandex.cloud.ai.foundation_models.v1.ContentUsage")(input_text_tokens=3), defaults=True
+    ) == {
         "input_text_tokens": "3",
         "completion_tokens": "0",
         "total_tokens": "0",

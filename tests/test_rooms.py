@@ -10,7 +10,7 @@ import pytest
 
 ROOMS = (
     ("errors", "wording", "clock", "seed", "config"),
-    ("api",),
+    ("api", "calls"),
     ("call",),
     ("rules",),
     ("replies",),

@@ -9,17 +9,23 @@ from typing import Any
 
 import click
 
+from ..calls import METHODS_BY_CALL
 from ..config import from_values
 from ..errors import Status, UsageError
 from . import options_of
-
-CALLS = ("completion", "completion_async", "completion_batch", "generate_image")
 
 
 @click.command("try")
 @click.argument("question", default="", metavar="[TEXT]")
 @options_of("fixtures", "seed", "strict", "lenient")
-@click.option("--call", "name", type=click.Choice(CALLS), default="completion", show_default=True, help="Which call.")
+@click.option(
+    "--call",
+    "name",
+    type=click.Choice(list(METHODS_BY_CALL)),
+    default="completion",
+    show_default=True,
+    help="Which call.",
+)
 @click.option("--model", default=None, metavar="MODEL", help="Model: a name, name/branch or a full URI.")
 @click.option("--folder", default="b1gtest", show_default=True, metavar="ID", help="The folder of the model's URI.")
 @click.option("--system", default=None, metavar="TEXT", help="A system message before the question.")
@@ -144,12 +150,11 @@ class _Trial:
     def run(self) -> bool:
         """Make the call and show what came of it; whether it went well."""
         from ..call import Call
-        from ..engine.book import CALLS_BY_METHOD
         from ..engine.choose import apply, choose
         from ..engine.explain import paste, short, story
         from ..rules.subject import Subject
 
-        path = next(path for path, call in CALLS_BY_METHOD.items() if call == self._name)
+        path = METHODS_BY_CALL[self._name]
         raw = self._request.SerializeToString()
         call = Call(path, raw, self._metadata, "try", message=self._request, session=self._session)
         try:

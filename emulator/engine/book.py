@@ -12,30 +12,21 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..api import METHODS
+from ..calls import ALL_CALLS, CHATS, METHODS_BY_CALL, OPERATIONS
 from ..errors import FixtureError, Mistake
 from ..replies.layers import merged, says_something
 from ..replies.recipe import Recipe, compile_reply
 from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
-from ..rules.conditions import ALL_CALLS, CHATS, FIELDS, Compiled, Report, compile_when, names_of
+from ..rules.conditions import FIELDS, Compiled, Report, compile_when, names_of
 from ..rules.subject import CONTEXT_NAMES
 from ..rules.variables import substituted, variables_of
 
 if TYPE_CHECKING:
     from ..rules.files import Source
 
-_FM = "/yandex.cloud.ai.foundation_models.v1."
-CALLS_BY_METHOD = {
-    f"{_FM}TextGenerationService/Completion": "completion",
-    f"{_FM}TextGenerationAsyncService/Completion": "completion_async",
-    f"{_FM}TextGenerationBatchService/Completion": "completion_batch",
-    f"{_FM}image_generation.ImageGenerationAsyncService/Generate": "generate_image",
-}
-"""The fixture language's names for the methods that rules answer."""
-
-DESCRIPTORS = {call: METHODS[path].input.DESCRIPTOR for path, call in CALLS_BY_METHOD.items()}
+DESCRIPTORS = {call: METHODS[path].input.DESCRIPTOR for call, path in METHODS_BY_CALL.items()}
 DESCRIPTORS["batch_row"] = DESCRIPTORS["completion"]
-OF_OPERATIONS = frozenset({"completion_async", "completion_batch", "generate_image"})
 
 
 class Rule(Struct, frozen=True):
@@ -292,7 +283,7 @@ class _FileCompiler:
         for recipe in recipes:
             fits &= recipe.calls
         if spec.operation is not None and (spec.reply is None and spec.replies is None):
-            fits &= OF_OPERATIONS
+            fits &= OPERATIONS
         if spec.operation is not None and uses_batches(spec.operation):
             fits &= frozenset({"completion_batch"})
         if spec.call is None and fits == {"generate_image"}:
@@ -301,7 +292,7 @@ class _FileCompiler:
             calls = fits & (CHATS | {"completion_batch"})
             if not calls:
                 report((), "fits no call; it needs conditions and a reply that go together")
-            elif spec.operation is not None and not calls & OF_OPERATIONS:
+            elif spec.operation is not None and not calls & OPERATIONS:
                 report(("operation",), f"{' and '.join(sorted(calls))} has no operation; leave it out")
             return calls
         named = frozenset([spec.call] if isinstance(spec.call, str) else spec.call)
@@ -309,7 +300,7 @@ class _FileCompiler:
             report(("call",), "an empty list names no call; leave it out for every completion the rule fits")
         for call in sorted(named - fits):
             report(("call",), _misfit(call, spec, when, recipes))
-        if spec.operation is not None and not named & OF_OPERATIONS:
+        if spec.operation is not None and not named & OPERATIONS:
             report(("operation",), f"{' and '.join(sorted(named))} answers at once and has no operation; leave it out")
         return named
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from ..calls import CHATS, OPERATIONS
 from ..errors import Code, Status
 from ..replies import defaults
 from ..replies.play import Play
@@ -19,13 +20,11 @@ from ..replies.recipe import Recipe
 from ..replies.streams import Cutting
 from ..replies.timeline import Timeline, default_timeline
 from ..rules import model
-from ..rules.conditions import CHATS
 from ..rules.operators import Difference
 from ..rules.subject import Context, Subject
 from ..seed import Seed
 from .book import Book, Rule
 
-OPERATIONS = frozenset({"completion_async", "completion_batch", "generate_image"})
 _FALLBACK = "\0fallback"  # no rule can have such a name
 _DEFAULT = "\0default:"
 

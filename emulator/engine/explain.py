@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..rules.conditions import CHATS
+from ..calls import CHATS
 from ..rules.operators import Difference
 from ..rules.subject import Subject
 from .book import Book, Rule
@@ -42,8 +42,11 @@ def verdicts(book: Book, state: State, subject: Subject) -> list[Verdict]:
 
 def nearest(book: Book, state: State, subject: Subject) -> list[Verdict]:
     """The rules that lost, the nearest first: by the share of conditions that hold, then by how few fail."""
-    lost = [verdict for verdict in verdicts(book, state, subject) if verdict.differences]
-    return sorted(lost, key=lambda v: (-v.share, len(v.differences)))
+    return _nearest_of(verdicts(book, state, subject))
+
+
+def _nearest_of(tried: list[Verdict]) -> list[Verdict]:
+    return sorted((v for v in tried if v.differences), key=lambda v: (-v.share, len(v.differences)))
 
 
 def short(book: Book, state: State, subject: Subject, entry_id: str) -> str:
@@ -69,12 +72,12 @@ def story(book: Book, state: State, subject: Subject, limit: int = MOST_RULES) -
     lines = [_request_line(subject)]
     tried = verdicts(book, state, subject)
     winner = next((verdict for verdict in tried if not verdict.differences), None)
-    shown = nearest(book, state, subject)[:limit]
+    shown = _nearest_of(tried)[:limit]
     if winner is not None:
         lines.append(f"✓ {winner.rule.label} answers")
         order = {verdict.rule.identity: n for n, verdict in enumerate(tried)}
         later = order[winner.rule.identity]
-        shown = [verdict for verdict in shown if order[verdict.rule.identity] < later][:limit]
+        shown = [verdict for verdict in _nearest_of(tried) if order[verdict.rule.identity] < later][:limit]
         lines.extend(_check_lines(winner, subject))
     else:
         lines.append("no rule matches" if tried else f"there is no rule for {subject.call}")

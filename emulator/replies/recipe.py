@@ -23,8 +23,8 @@ from ..api import (
     ImageGenerationResponse,
     from_dict,
 )
+from ..calls import ALL_CALLS, CHATS
 from ..rules import model
-from ..rules.conditions import ALL_CALLS, CHATS
 from ..rules.duration import draw
 from ..rules.subject import CONTEXT_NAMES, Subject
 from ..rules.template import compile_template, compile_value, has_template

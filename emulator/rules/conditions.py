@@ -11,13 +11,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..calls import ALL_CALLS, CHATS
 from .model import Condition, When
 from .operators import Difference, Matcher, compile_condition
 from .paths import check as check_path
 from .subject import Subject
 
-CHATS = frozenset({"completion", "completion_async", "batch_row"})
-ALL_CALLS = CHATS | {"completion_batch", "generate_image"}
 _PICTURES = frozenset({"generate_image"})
 _TEXTUAL = CHATS | {"completion_batch"}
 

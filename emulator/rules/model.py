@@ -22,7 +22,6 @@ MOST = 10**15
 Positive = Annotated[int, Meta(ge=1, le=MOST)]
 NotNegative = Annotated[int, Meta(ge=0, le=MOST)]
 
-CALLS = ("completion", "completion_async", "completion_batch", "batch_row", "generate_image")
 Call = Literal["completion", "completion_async", "completion_batch", "batch_row", "generate_image"]
 Per = Literal["session", "folder", "question", "request", "idempotency-key"]
 AfterLast = Literal["repeat", "cycle", "pass", "error"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from ..call import Call
+from ..calls import METHODS_BY_CALL
 from ..replies.streams import FOREVER
 from .decide import Decide, begin
 from .router import Handler
-
-PATH = "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion"
 
 
 def handlers(decide: Decide) -> Mapping[str, Handler]:
@@ -30,4 +29,4 @@ def handlers(decide: Decide) -> Mapping[str, Handler]:
             if step.message is not None:
                 yield step.message.SerializeToString(deterministic=True)
 
-    return {PATH: completion}
+    return {METHODS_BY_CALL["completion"]: completion}

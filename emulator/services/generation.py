@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from ..call import Call
+from ..calls import CALLS_BY_METHOD, METHODS_BY_CALL, OPERATIONS
 from ..operations import PREFIXES, Record
 from .decide import Decide, begin
 from .router import Handler
-
-_FM = "/yandex.cloud.ai.foundation_models.v1."
-CALLS = {
-    f"{_FM}TextGenerationAsyncService/Completion": "completion_async",
-    f"{_FM}TextGenerationBatchService/Completion": "completion_batch",
-    f"{_FM}image_generation.ImageGenerationAsyncService/Generate": "generate_image",
-}
 
 
 def handlers(decide: Decide) -> Mapping[str, Handler]:
     """The services' methods by path."""
 
     async def create(call: Call) -> AsyncIterator[bytes]:
-        name = CALLS[call.method]
+        name = CALLS_BY_METHOD[call.method]
         play, index = decide(call, name)
         await begin(play, call)
         session = call.session
@@ -33,4 +27,4 @@ def handlers(decide: Decide) -> Mapping[str, Handler]:
         session.operations.start(record)
         yield session.operations.message(record).SerializeToString()
 
-    return dict.fromkeys(CALLS, create)
+    return {METHODS_BY_CALL[name]: create for name in OPERATIONS}

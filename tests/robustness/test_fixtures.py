@@ -13,7 +13,8 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from emulator.api import METHODS, ExplainRequest, GetOperationRequest
-from emulator.engine.book import CALLS_BY_METHOD, load
+from emulator.calls import METHODS_BY_CALL
+from emulator.engine.book import load
 from emulator.engine.reach import unreachable
 from emulator.errors import FixtureError
 
@@ -22,7 +23,6 @@ from .requests_at_random import metadata, requests
 from .soundness import Sound, looking, told_well
 
 EXAMPLES = Path(__file__).parents[2] / "fixtures"
-METHODS_BY_CALL = {call: path for path, call in CALLS_BY_METHOD.items()}
 CHATS = ["completion", "completion_async"]
 Loads = Callable[[Any], bool]
 

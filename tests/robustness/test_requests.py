@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.api import METHODS, ExplainRequest
-from emulator.engine.book import CALLS_BY_METHOD
+from emulator.calls import CALLS_BY_METHOD
 
 from .requests_at_random import metadata, requests, texts
 from .soundness import Sound, looking
