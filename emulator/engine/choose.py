@@ -17,8 +17,9 @@ from ..errors import Code, Status
 from ..replies import defaults
 from ..replies.play import Play
 from ..replies.recipe import Recipe
+from ..replies.statuses import ScriptedStatus
 from ..replies.streams import Cutting
-from ..replies.timeline import Timeline, default_timeline
+from ..replies.timeline import Plan, Timeline, default_timeline
 from ..rules import model
 from ..rules.operators import Difference
 from ..rules.subject import Context, Subject
@@ -124,36 +125,29 @@ def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, s
     if isinstance(turn, Status):
         return Play(rule.name, failure=turn), delta
     context = Context(subject, rule.variables, count + 1)
-    play = _made(turn, rule.name, rule.label, subject, context, own)
-    if subject.call in OPERATIONS:
-        try:
-            play.timeline = _timeline(rule, turn, subject, context, own)
-        except ValueError as failed:
-            play = Play(rule.name, failure=_unrenderable(rule.label, failed))
-    return play, delta
+    return _made(turn, rule.plan, rule.name, rule.label, subject, context, own), delta
 
 
-def _timeline(rule: Rule, turn: Recipe, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Timeline:
-    folder = subject.folder.raw if subject.folder is not None else ""
-    timeline = default_timeline(subject.call)
-    if rule.plan is not None:
-        timeline = rule.plan.timeline(subject.call, seed, lambda error: error.settled(context, folder=folder))
-    return _ended(timeline, turn, context, subject)
-
-
-def _ended(timeline: Timeline, recipe: Recipe, context: Mapping[str, Any], subject: Subject) -> Timeline:
-    """A stream that breaks off leaves no message on a call that does not stream: the operation fails."""
-    if recipe.stop is None:
-        return timeline
-    folder = subject.folder.raw if subject.folder is not None else ""
-    return timeline.failing(recipe.stop.settled(context, folder=folder))
-
-
-def _made(recipe: Recipe, name: str, label: str, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Play:
+def _made(
+    recipe: Recipe, plan: Plan | None, name: str, label: str, subject: Subject, context: Mapping[str, Any], seed: Seed
+) -> Play:
+    """The play of a recipe, with its timeline if it starts an operation; a template that fails fails the call."""
     try:
-        return recipe.play(name, subject, context, seed)
+        play = recipe.play(name, subject, context, seed)
+        if subject.call in OPERATIONS:
+            play.timeline = _timeline(recipe, plan, subject, context, seed)
     except (ValueError, OverflowError) as failed:
         return Play(name, failure=_unrenderable(label, failed))
+    return play
+
+
+def _timeline(recipe: Recipe, plan: Plan | None, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Timeline:
+    def settled(error: ScriptedStatus) -> ScriptedStatus:
+        return error.settled(context, folder=subject.folder.raw if subject.folder is not None else "")
+
+    timeline = default_timeline(subject.call) if plan is None else plan.timeline(subject.call, seed, settled)
+    # A stream that breaks off leaves no message on a call that does not stream: the operation fails.
+    return timeline if recipe.stop is None else timeline.failing(settled(recipe.stop))
 
 
 def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:
@@ -162,10 +156,8 @@ def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[
         count = state.chosen.get(_FALLBACK, 0)
         own = seed.at(_FALLBACK, count)
         context = Context(subject, fallback.variables, count + 1)
-        play = _made(fallback.recipe, "fallback", fallback.label, subject, context, own)
+        play = _made(fallback.recipe, None, "fallback", fallback.label, subject, context, own)
         delta = Delta(_FALLBACK)
-        if subject.call in OPERATIONS and play.failure is None:
-            play.timeline = _ended(default_timeline(subject.call), fallback.recipe, context, subject)
     else:
         play, delta = _default(subject, seed), Delta(_DEFAULT + subject.call)
         if subject.call in OPERATIONS:

@@ -58,7 +58,7 @@ class Router:
                     yield message
             entry.code = "OK"
         except Status as status:
-            entry.code, entry.message = status.code.name, fitting(status.message, MOST_TRAILER_BYTES)
+            entry.code, entry.message = status.code.name, status.message
             raise for_wire(status, call) from None
         except (asyncio.CancelledError, GeneratorExit):
             late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
@@ -127,7 +127,7 @@ class Router:
             "request_id": call.request_id,
         }
         if entry.message:
-            fields["message"] = entry.message
+            fields["message"] = fitting(entry.message, MOST_TRAILER_BYTES)
         log.log(level, "%s", _line(entry), extra={"fields": fields})
         for note in entry.notes:
             log.warning("%s %s: %s", entry.id, entry.rule, note)
@@ -136,7 +136,7 @@ class Router:
 def _line(entry: Entry) -> str:
     method = entry.method.rpartition(".")[2]
     rule = f" rule={entry.rule}" if entry.rule else ""
-    why = f" {entry.message}" if entry.message else ""
+    why = f" {fitting(entry.message, MOST_TRAILER_BYTES)}" if entry.message else ""
     return f"{entry.id} {method}{rule} {entry.code} {entry.took * 1000:.1f}ms{why}"
 
 

@@ -182,7 +182,7 @@ def test_one_file_given_twice_is_read_once(tmp_path: Path) -> None:
 )
 def test_init_says_where_it_cannot_write(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("init", path, *(["--force"] if path == "/dev/full" else [])).exit_code in (1, 2)
+    assert run("init", path, *(["--force"] if path == "/dev/full" else [])).exit_code == (2 if "\udcff" in path else 1)
 
 
 TARGETS = [
@@ -207,7 +207,8 @@ TARGETS = [
 
 @pytest.mark.parametrize("target", TARGETS, ids=ascii)
 def test_a_target_where_nothing_answers_is_told(target: str) -> None:
-    assert run("healthcheck", "--timeout", "1", "--target", target).exit_code in (1, 2)
+    wanted = 2 if "\udcff" in target else 1  # what is not text is refused before anything is tried
+    assert run("healthcheck", "--timeout", "1", "--target", target).exit_code == wanted
 
 
 @pytest.mark.parametrize("timeout", ["-1", "0", "nan", "inf", "1e300", "x", "1e-9"])

@@ -195,7 +195,7 @@ def test_trailers_stay_within_4_kib_however_long_the_scripted_message(
     assert on_the_wire(reply.text) + encoded_details <= 4096
     assert detail(reply, RequestInfo).request_id == reply.headers["x-request-id"]
     (entry,) = emulator.session.journal
-    assert message.startswith(entry.message.removesuffix("…"))
+    assert entry.message == message
 
 
 def test_scripted_headers_and_trailers_travel(serve: Serve, connect: Connect) -> None:
