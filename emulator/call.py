@@ -25,6 +25,8 @@ class Call(Struct):
     method, whose messages come from `requests`); `metadata` the request's pairs, keys in lower case; `peer` as gRPC
     writes it (`ipv4:127.0.0.1:40000`); `deadline` in seconds of `Monotonic`, None without one.
 
+    `at` is the instant (ns of the session's clock) at which the next message is due, 0 for at once.
+
     A client that leaves cancels the task that answers; there is no flag to poll.
     """
 
@@ -40,6 +42,7 @@ class Call(Struct):
     trailers: Pairs = field(default_factory=list)
     request_id: str = ""
     message: Any = None
+    at: int = 0
     session: Session = None  # type: ignore[assignment]
     entry: Entry = None  # type: ignore[assignment]
 

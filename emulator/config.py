@@ -18,6 +18,7 @@ from .errors import UsageError
 ENVIRONMENT_PREFIX = "FM_EMULATOR_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+SESSION_SOURCES = ("header", "api-key")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
@@ -48,6 +49,21 @@ class Config:
     now: int | None = option(None, "When the emulator's clock starts, e.g. 2026-01-31T12:00:00Z.", metavar="TIME")
     strict: bool = option(False, "Fail a call that no rule matches with FAILED_PRECONDITION.", kind=bool)
     lenient: bool = option(False, "Accept requests that the real service would refuse.", kind=bool)
+    immediate: bool = option(False, "Operations without a timeline are done at the first Get.", kind=bool)
+    frozen: bool = option(False, "The emulator's clock stands still until it is moved.", kind=bool)
+    token: str | None = option(
+        None, "What calls of the control API must carry; without one it is on for loopback alone.", metavar="TEXT"
+    )
+    session_from: str = option(
+        "header",
+        "Where a call's session is named: x-emulator-session, or also the API key up to its first dot.",
+        metavar="WHERE",
+        choices=SESSION_SOURCES,
+    )
+    session_idle: float = option(
+        3600.0, "Real seconds after which a session that nobody uses is dropped.", kind=float, metavar="SECONDS"
+    )
+    watch: bool = option(False, "Follow the fixtures and load them anew when they change.", kind=bool, serve_only=True)
     ready_file: str | None = option(
         None, "Write addresses and pid to FILE, as JSON, once serving.", metavar="FILE", serve_only=True
     )
@@ -99,6 +115,10 @@ def _check_range(name: str, value: Any) -> None:
         raise UsageError("http_port: this version serves gRPC alone; leave it, and FM_EMULATOR_HTTP_PORT, out")
     if name == "speed" and not 0 < value <= 1_000_000:
         raise UsageError(f"speed: {value} must be more than 0 and at most 1000000")
+    if name == "session_idle" and not value > 0:
+        raise UsageError(f"session_idle: {value} must be more than 0 seconds")
+    if name == "token" and not (value.strip() == value and value and value.isascii() and value.isprintable()):
+        raise UsageError("token: it travels as a header; give printable ASCII without spaces around it")
     if name == "advertise":
         host, _, port = value.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
@@ -113,23 +133,23 @@ _LAST_YEAR = 9899
 """A timestamp on the wire ends with the year 9999, and a story that begins with `now` goes on from there."""
 
 
-def instant(value: int | str | datetime.datetime) -> int:
+def instant(value: int | str | datetime.datetime, name: str = "now") -> int:
     """Nanoseconds since the epoch for an ISO 8601 time (UTC unless it says otherwise), a datetime, or such a number
-    itself.
+    itself. Raises UsageError, which calls the value `name`.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        return _in_range(value, str(value))
+        return _in_range(value, str(value), name)
     given = value
     if isinstance(value, str):
         try:
             value = datetime.datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value)
         except ValueError:
-            raise UsageError(f"now: {value!r} is not a time; write it like 2026-01-31T12:00:00Z") from None
+            raise UsageError(f"{name}: {value!r} is not a time; write it like 2026-01-31T12:00:00Z") from None
     if not isinstance(value, datetime.datetime):
-        raise UsageError(f"now: {value!r} is not a time; give a datetime, or text like 2026-01-31T12:00:00Z")
+        raise UsageError(f"{name}: {value!r} is not a time; give a datetime, or text like 2026-01-31T12:00:00Z")
     if value.tzinfo is None:
         value = value.replace(tzinfo=datetime.timezone.utc)
-    return _in_range(_nanoseconds(value), str(given))
+    return _in_range(_nanoseconds(value), str(given), name)
 
 
 def _nanoseconds(moment: datetime.datetime) -> int:
@@ -137,8 +157,8 @@ def _nanoseconds(moment: datetime.datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
 
 
-def _in_range(nanoseconds: int, given: str) -> int:
+def _in_range(nanoseconds: int, given: str, name: str) -> int:
     end = _nanoseconds(datetime.datetime(_LAST_YEAR + 1, 1, 1, tzinfo=datetime.timezone.utc))
     if not 0 <= nanoseconds < end:
-        raise UsageError(f"now: {given[:40]} is out of range; give a time from 1970 to {_LAST_YEAR}")
+        raise UsageError(f"{name}: {given[:40]} is out of range; give a time from 1970 to {_LAST_YEAR}")
     return nanoseconds

@@ -1,29 +1,49 @@
 """What happened: an entry a call, kept as it came and decoded on demand.
 
 Bounded by count and by bytes; the oldest finished calls go first. Credentials never get in: they are masked before an
-entry is made.
+entry is made. Messages of a stream, each of which holds the whole text so far, are not kept: their play makes them
+again.
 """
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from types import TracebackType
+from weakref import WeakSet
 
 from msgspec import Struct, field
 
+from .api import METHODS
+from .calls import CALLS_BY_METHOD, CHATS
+from .replies.play import Play
+
 LIMIT_ENTRIES = 1000
 LIMIT_BYTES = 16 * 1024 * 1024
+MOST_WAITING = 1000
+"""Entries that wait for a subscriber who is slow to take them."""
+
+LONGEST_ABOUT = 120
 SCHEMES = ("bearer", "api-key", "basic")
-SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key")
+SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key", "x-emulator-token")
 
 
 class Entry(Struct):
     """One call. `began` is the emulator's clock (ns), `took` real seconds; `code` is None while the call is open.
 
     `rule` names the rule that answered, "default", "fallback", or nothing where no rule is asked. `story` is the
-    account
-    of why no rule matched under strictness, made at the time, since counters and states move on. `notes` are remarks
-    on a reply that was sent as scripted although the request asked otherwise.
+    account of why no rule matched under strictness, made at the time, since counters and states move on. `notes` are
+    remarks on a reply that was sent as scripted although the request asked otherwise, `behaviour` remarks on what the
+    client did. `spent` labels the rules that would have answered an unmatched call, had their `times` not been used up.
+
+    `sent_at` holds an instant (ns of the session's clock) for each message sent, when it was due. What was sent is in
+    `replies`, or made again by `play` where that is set; `bytes_sent` is the length of the largest message. `whole`
+    tells that the reply was sent to its end, a scripted failure included.
+
+    `deadline` is how many seconds the client allowed, None for no limit; `operation_id` the operation that the call
+    began or asked about.
     """
 
     id: str
@@ -37,20 +57,107 @@ class Entry(Struct):
     code: str | None = None
     message: str = ""
     took: float = 0.0
-    sent: int = 0
     story: str = ""
     unmatched: bool = False
+    spent: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    sent_at: list[int] = field(default_factory=list)
+    replies: list[bytes] = field(default_factory=list)
+    play: Play | None = None
+    bytes_sent: int = 0
+    whole: bool = False
+    deadline: float | None = None
+    request_id: str = ""
+    operation_id: str = ""
+    behaviour: list[str] = field(default_factory=list)
+
+    @property
+    def sent(self) -> int:
+        """How many messages were sent."""
+        return len(self.sent_at)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is a completion that was asked for as a stream."""
+        return self.play is not None and self.play.cutting is not None and self.play.cutting.streaming
+
+    @property
+    def about(self) -> str:
+        """What it is about, in a line of at most 120 characters: the last question, a prompt, the id of a dataset or
+        an operation. Empty where that can't be told.
+        """
+        return _about(self)
+
+    def messages(self) -> list[bytes]:
+        """The messages that were really sent, serialized."""
+        if self.play is None:
+            return list(self.replies)
+        if not self.sent_at:
+            return []
+        made = (step.message for step in self.play.steps() if step.message is not None)
+        # One at a time: a stream's partial messages are one object that grows.
+        return [message.SerializeToString(deterministic=True) for message in itertools.islice(made, self.sent)]
+
+
+class Subscription:
+    """An async iterator of entries as they close, in that order.
+
+    At most 1,000 wait to be taken; beyond that the oldest is dropped, and `missed` counts it. It ends with `close`,
+    with the block that it is used in as a context manager, or when nobody holds it any more.
+    """
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self.missed = 0
+        self._entries: deque[Entry] = deque()
+        self._most = most
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def put(self, entry: Entry) -> None:
+        """Hand on an entry that has closed; the journal's business."""
+        if self._closed:
+            return
+        if len(self._entries) >= self._most:
+            self._entries.popleft()
+            self.missed += 1
+        self._entries.append(entry)
+        self._news.set()
+
+    def close(self) -> None:
+        """Get no more; what was waiting goes, and whoever waits for the next is let go."""
+        self._closed = True
+        self._entries.clear()
+        self._news.set()
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Entry:
+        while not self._entries:
+            if self._closed:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return self._entries.popleft()
 
 
 class Journal:
-    """The last calls of a session."""
+    """The last calls of a session. `evicted` counts those that had to go to make room for others."""
 
     def __init__(self, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._finished: deque[Entry] = deque()
+        self._finished: deque[tuple[Entry, int]] = deque()  # each with its bytes, as they were counted
         self._limit_entries, self._limit_bytes = limit_entries, limit_bytes
         self._bytes = 0
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
         self.evicted = 0
 
     def __iter__(self) -> Iterator[Entry]:
@@ -60,27 +167,45 @@ class Journal:
         return len(self._entries)
 
     def add(self, entry: Entry) -> None:
-        """Open an entry, making room for it among the finished ones; open calls stay."""
+        """Open an entry, making room for it among the finished ones; open calls stay.
+
+        Numbers begin again when a session is reset: a call from before that is still open gives way to its namesake.
+        """
+        older = self._entries.pop(entry.id, None)
+        if older is not None:
+            self._forget(older)
         self._entries[entry.id] = entry
-        self._bytes += len(entry.request)
+        self._bytes += _came(entry)
         self._make_room()
         if entry.code is not None:
             self.close(entry)
 
     def close(self, entry: Entry) -> None:
-        """The call is over; what was told of it counts from now on. Entries that were never added are left alone."""
-        if entry.id not in self._entries:
+        """The call is over; what was told of it counts from now on, and subscribers get it. Entries that are not in the
+        journal are left alone.
+        """
+        if self._entries.get(entry.id) is not entry:
             return
-        self._finished.append(entry)
-        self._bytes += _told(entry)
+        told = _told(entry)
+        self._finished.append((entry, _came(entry) + told))
+        self._bytes += told
+        for subscription in self._subscriptions:
+            subscription.put(entry)
         self._make_room()
 
-    def _make_room(self) -> None:
-        while self._finished and (len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes):
-            oldest = self._finished.popleft()
-            del self._entries[oldest.id]
-            self._bytes -= len(oldest.request) + _told(oldest)
-            self.evicted += 1
+    def clear(self) -> None:
+        """Forget the finished calls, and how many were evicted; open ones stay and may be closed as ever."""
+        for entry, size in self._finished:
+            del self._entries[entry.id]
+            self._bytes -= size
+        self._finished.clear()
+        self.evicted = 0
+
+    def subscribe(self) -> Subscription:
+        """The entries that close from now on."""
+        subscription = Subscription()
+        self._subscriptions.add(subscription)
+        return subscription
 
     def get(self, entry_id: str) -> Entry | None:
         """The entry of that id, if it is still kept."""
@@ -90,9 +215,54 @@ class Journal:
         """The latest call that no rule matched."""
         return next((e for e in reversed(self._entries.values()) if e.unmatched), None)
 
+    def _forget(self, older: Entry) -> None:
+        """Let go of one that is in nobody's way but its namesake's."""
+        found = next((pair for pair in self._finished if pair[0] is older), None)
+        if found is None:
+            self._bytes -= _came(older)
+        else:
+            self._finished = deque(pair for pair in self._finished if pair is not found)
+            self._bytes -= found[1]
+
+    def _make_room(self) -> None:
+        while self._finished and (len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes):
+            oldest, size = self._finished.popleft()
+            del self._entries[oldest.id]
+            self._bytes -= size
+            self.evicted += 1
+
+
+def _came(entry: Entry) -> int:
+    """Bytes of what the client sent."""
+    return len(entry.request) + sum(len(key) + len(value) for key, value in entry.metadata)
+
 
 def _told(entry: Entry) -> int:
-    return 512 + len(entry.story) + len(entry.message)
+    """Bytes of what the call has come to; a play counts as its largest message."""
+    replies = entry.bytes_sent if entry.play is not None else sum(map(len, entry.replies))
+    return 512 + len(entry.story) + len(entry.message) + replies + 40 * len(entry.sent_at)
+
+
+def _about(entry: Entry) -> str:
+    method = METHODS.get(entry.method)
+    if method is None:
+        return ""
+    try:
+        message = method.input.FromString(entry.request)
+    except Exception:  # what the call itself was refused for
+        return ""
+    call = CALLS_BY_METHOD.get(entry.method)
+    if call in CHATS:
+        texts = (m.text for m in reversed(message.messages) if m.role == "user" and m.WhichOneof("Content") == "text")
+        found = next(texts, "")
+    elif call == "generate_image":
+        found = " ".join(m.text for m in message.messages)
+    elif call == "completion_batch":
+        found = message.source_dataset_id
+    else:
+        found = getattr(message, "operation_id", "")
+    line = " ".join(found[: 10 * LONGEST_ABOUT].split())
+    return line if len(line) <= LONGEST_ABOUT else line[: LONGEST_ABOUT - 1] + "…"
 
 
 def masked(metadata: tuple[tuple[str, str | bytes], ...]) -> tuple[tuple[str, str | bytes], ...]:

@@ -19,21 +19,21 @@ _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 class Seed:
     """One root and the path below it; `at()` steps further down, the other methods choose."""
 
-    __slots__ = ("_key", "_path", "root")
+    __slots__ = ("_key", "path", "root")
 
     def __init__(self, root: int, path: bytes = b"") -> None:
         self.root = root
-        self._path = path
+        self.path = path
         key = b"%d" % root
         self._key = key if len(key) <= 64 else hashlib.blake2b(key).digest()
 
     def at(self, *steps: object) -> Seed:
         """The seed for a narrower purpose, e.g. `seed.at(session, rule, index)`."""
-        return Seed(self.root, self._path + b"".join(_step(step) for step in steps))
+        return Seed(self.root, self.path + b"".join(_step(step) for step in steps))
 
     def bits(self, *steps: object) -> bytes:
         """32 bytes that depend on the root, this path and `steps`, and on nothing else."""
-        path = self._path + b"".join(_step(step) for step in steps)
+        path = self.path + b"".join(_step(step) for step in steps)
         return hashlib.blake2b(path, digest_size=32, key=self._key).digest()
 
     def fraction(self, *steps: object) -> float:

@@ -13,24 +13,26 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from . import control
 from .clock import Clock
 from .config import Config, from_values
+from .control import Control, timestamp
 from .engine.book import Book, load
-from .engine.choose import State
-from .errors import UsageError
+from .errors import Code, Status, UsageError
 from .gates import Gates
 from .gates import validation as validation_gate
-from .seed import Seed
+from .gates.access import Access
+from .gates.session import Finder
 from .services import completion, endpoint, generation, operation, reflection
 from .services.decide import decider
 from .services.health import Health
 from .services.router import Router
-from .sessions import Session
+from .sessions import Sessions, Shared
+from .steering import Place, Steering
 from .transport.grpc_aio import Server
 
 log = logging.getLogger("emulator")
@@ -38,12 +40,12 @@ GRACE = 5.0
 """Seconds that calls under way are given when the server stops; docker allows ten in all."""
 
 
-class Emulator:
+class Emulator(Steering):
     """A local emulator of the Foundation Models gRPC API.
 
     `fixtures` is a path, a mapping of what a file would hold, or a list of either; the other options are those of
     `fm-emulator serve`, by name (`seed`, `strict`, `lenient`, `speed`, `now`, `advertise`, `host`). `port` is a free
-    one unless given.
+    one unless given. What it can be asked and told while it serves is in `Steering`.
 
         with Emulator(fixtures="fixtures/") as e:
             sdk = AIStudio(folder_id="b1g", auth="key", endpoint=e.target, verify=False)
@@ -65,14 +67,33 @@ class Emulator:
 
     def _set_up(self, config: Config) -> None:
         self.config = config
-        self.book: Book = load(self.config.fixtures)
-        clock = Clock(self.config.now, self.config.speed)
-        seed = Seed(self.config.seed)
-        self.session = Session("", self.book, State(), clock, seed, self.config.strict)
+        self.sessions = Sessions(Shared(load(self.config.fixtures)), self.config)
+        self.place = Place()
+        self._steer(self.sessions.default, self.place, lambda: self.target)
+        self._started = Clock().now()
         self.port = 0
         self._health: Health
+        self._router: Router
         self._server: Server | None = None
         self._thread: _Thread | None = None
+
+    @property
+    def book(self) -> Book:
+        """The rules of the fixtures, which all sessions share."""
+        return self.sessions.shared.book
+
+    def session(self, name: str) -> Steering:
+        """The same for another session, which begins now if it hasn't; calls name it in `x-emulator-session`.
+
+        Raises UsageError for what is no name, and where there are too many.
+        """
+        steering = Steering()
+        try:
+            session = self.place.do(lambda: self.sessions.named(Finder.checked(name)))
+        except Status as refused:
+            raise UsageError(refused.message) from None
+        steering._steer(session, self.place, lambda: self.target)
+        return steering
 
     @property
     def target(self) -> str:
@@ -89,9 +110,10 @@ class Emulator:
         if self._server is not None:
             raise RuntimeError("this emulator serves already; make another one to serve twice")
         self._health = Health()
-        self.session.clock.open()
-        router = self._router()
-        server = Server(router.answer, router.services)
+        self.sessions.open()
+        self.place.moved(asyncio.get_running_loop(), self._thread.ident if self._thread is not None else None)
+        router = self._router = self._routed()
+        server = Server(lambda call: self._router.answer(call), router.services)
         port = server.bind(self.config.host, self.config.port)
         self._health.serve(router.services)
         self.port = port  # discovery tells it from the first call on
@@ -108,13 +130,34 @@ class Emulator:
         if server is None:
             return
         self._health.shut_down()
-        self.session.clock.close()
+        self.sessions.close()
         await server.stop(grace)
+        self.place.moved(None, None)
         self.port = 0
 
-    def _router(self) -> Router:
+    def renew(self, config: Config, book: Book | None = None) -> None:
+        """Begin again in the same place: sessions, rules, counters, journals, operations and clocks are new ones.
+
+        `config` says how, but for host and port; `book` are its fixtures, if they are loaded already. Calls under way
+        stay where they began, and get CANCELLED, which nobody retries, if they wait there for long. Raises
+        FixtureError.
+        """
+        config = dataclasses.replace(config, host=self.config.host, port=self.config.port)
+        sessions = Sessions(Shared(load(config.fixtures) if book is None else book), config)
+
+        def work() -> None:
+            before, self.sessions, self.config = self.sessions, sessions, config
+            self._steer(sessions.default, self.place, lambda: self.target)
+            if self._server is not None:
+                self._router = self._routed()
+            before.close(Status(Code.CANCELLED, "the emulator began again"))
+
+        self.place.do(work)
+
+    def _routed(self) -> Router:
         gates = Gates() if self.config.lenient else Gates(validation=validation_gate.check)
         decide = decider(gates)
+        access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **completion.handlers(decide),
             **generation.handlers(decide),
@@ -122,11 +165,13 @@ class Emulator:
             **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),
             **reflection.handlers(lambda: router.services),
+            **Control(self.sessions, access, lambda: self._about(router)).handlers(),
         }
-        if self.config.loopback_only:
-            handlers.update(control.handlers())
-        router = Router(self.session, handlers)
+        router = Router(Finder(self.sessions, access, self.config.session_from == "api-key"), handlers)
         return router
+
+    def _about(self, router: Router) -> Mapping[str, Any]:
+        return {"target": self.target, "services": router.services, "started_at": timestamp(self._started)}
 
     # -- in the caller's loop
 
@@ -144,9 +189,12 @@ class Emulator:
     def __enter__(self) -> Emulator:
         if self._thread is not None:
             raise RuntimeError("this emulator serves already; make another one to serve twice")
-        thread = _Thread(self)
-        thread.run()
-        self._thread = thread
+        self._thread = thread = _Thread(self)
+        try:
+            thread.run()
+        except BaseException:
+            self._thread = None
+            raise
         return self
 
     def __exit__(
@@ -172,6 +220,11 @@ class _Thread:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
+
+    @property
+    def ident(self) -> int | None:
+        """The thread's identity once it runs."""
+        return self._thread.ident
 
     def run(self) -> None:
         logging.getLogger("asyncio").addFilter(no_poller_noise)

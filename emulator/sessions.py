@@ -1,42 +1,256 @@
-"""`Session`: where state lives. One object owns the rules, what they have counted, the journal, the operations and
-the time.
+"""`Session`: where state lives. One object owns the rules laid over the files', what they have counted, the journal,
+the operations and the time. `Sessions` are all there are; a server begins with exactly one, and another begins with
+the first call that names it.
 
-A server begins with exactly one.
+Rules stand in three layers: what was added while running, the newest first; the session's own; and those of the files,
+which all sessions share, so that a reload swaps them under everyone. Idle sessions are dropped by real time, when
+somebody asks for a new one: nothing runs in the background.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from .clock import Clock
+from .behaviour import Habits
+from .clock import Clock, Monotonic
+from .config import Config
+from .engine.book import Book, Rule
+from .engine.choose import State
+from .engine.layers import Layer, placed, stacked
+from .engine.verify import Report, Tally, verify
+from .errors import Code, Status
 from .journal import Journal
 from .operations import Operations
 from .seed import Seed
 
-if TYPE_CHECKING:
-    from .engine.book import Book
-    from .engine.choose import State
+PARTS = ("rules", "counters", "states", "journal", "operations", "clock")
+"""What `Session.reset` can reset."""
+
+MOST_SESSIONS = 1000
+OWN, FILES = "session", "files"
+"""Layers by id: the session's own rules, and those of the files; added ones are r1, r2, ..."""
+
+
+class Shared:
+    """The rules that sessions share: what the files say. `error` tells why the last reload was refused."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.error = ""
 
 
 class Session:
-    """`id` is empty for the session a server begins with; `strict` fails calls that no rule matches."""
+    """`id` is empty for the session that a server begins with; `strict` fails calls that no rule matches.
 
-    def __init__(self, id: str, book: Book, state: State, clock: Clock, seed: Seed, strict: bool = False) -> None:
+    `home` are the rules that all sessions share; `shared` is the same, but after a restore from elsewhere.
+    `open_calls` are those of programs, `holders` all that are under way, those of the control API included; `used` is
+    when the last one began or ended (seconds of `Monotonic`).
+    """
+
+    strict: bool
+    immediate: bool
+    seed: Seed
+
+    def __init__(self, id: str, shared: Shared, config: Config) -> None:
         self.id = id
-        self.book, self.state = book, state
-        self.clock, self.seed = clock, seed
-        self.strict = strict
+        self.home = self.shared = shared
+        self.config = config
+        self._as_configured()
+        self.clock = Clock(config.now, config.speed, config.frozen)
+        self.state = State()
+        self.tally, self.habits = Tally(), Habits()
         self.journal = Journal()
-        self.operations = Operations(clock)
-        self._calls = {"call": 0, "aside": 0}
+        self.operations = Operations(self.clock)
+        self.own: Layer | None = None
+        self.added: list[Layer] = []
+        self.calls = {"call": 0, "aside": 0}
+        self.open_calls = 0
+        self.holders = 0
+        self.used = Monotonic.now()
+        self.numbered = 0
+        self._book: Book | None = None
+        self._beneath: Book | None = None
+
+    # -- rules
+
+    @property
+    def book(self) -> Book:
+        """All rules, in the order they are tried."""
+        if self._book is None or self._beneath is not self.shared.book:
+            self._beneath = self.shared.book
+            self._book = stacked(self.layers)
+        return self._book
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of rules, the first tried first."""
+        own = [self.own] if self.own is not None else []
+        return [*self.added, *own, Layer(FILES, self.shared.book)]
+
+    def ruled(self) -> Iterator[tuple[Rule, str]]:
+        """Each rule, in the order they are tried, with the id of its layer."""
+        return placed(self.book, FILES)
+
+    def add(self, book: Book) -> Layer:
+        """Lay rules over all that are there."""
+        self.numbered += 1
+        layer = Layer(f"r{self.numbered}", book)
+        self.added.insert(0, layer)
+        self._book = None
+        return layer
+
+    def replace(self, book: Book | None) -> None:
+        """Replace the session's own rules; None takes them away."""
+        self.own = Layer(OWN, book) if book is not None else None
+        self._book = None
+
+    def remove(self, layer_id: str = "") -> int:
+        """Take away a layer that was added, or all of them; the number of rules that went. Raises NOT_FOUND."""
+        gone = [layer for layer in self.added if layer_id in ("", layer.id)]
+        if layer_id and not gone:
+            there = ", ".join(layer.id for layer in self.added) or "none"
+            raise Status(Code.NOT_FOUND, f"no layer {layer_id} of added rules; there is {there}")
+        self.added = [layer for layer in self.added if layer not in gone]
+        self._book = None
+        return sum(len(layer.book.rules) for layer in gone)
+
+    def lay(self, layers: Sequence[Layer], numbered: int) -> None:
+        """Have exactly these layers over the files', the first tried first; `numbered` layers were ever added."""
+        self.own = next((layer for layer in layers if layer.id == OWN), None)
+        self.added = [layer for layer in layers if layer.id != OWN]
+        self.numbered = numbered
+        self._book = None
+
+    # -- calls
 
     def counted(self, aside: bool) -> tuple[str, int]:
         """Count a call: its kind, and its number among those. Health checks and the like shift nothing."""
         kind = "aside" if aside else "call"
-        self._calls[kind] += 1
-        return kind, self._calls[kind]
+        self.calls[kind] += 1
+        return kind, self.calls[kind]
 
     @property
     def account(self) -> str:
         """The service account that `created_by` names."""
         return self.seed.identifier("aje", "account")
+
+    def named(self, entry_id: str) -> str:
+        """How a person names a call of this session to `fm-emulator explain`."""
+        return f"{entry_id} --session {self.id}" if self.id else entry_id
+
+    # -- verification and the way back
+
+    def verify(self, checks: Sequence[str]) -> Report:
+        """Hold what happened against what was expected; `checks` as in `engine.verify.CHECKS`."""
+        return verify(self.book, self.state, self.tally, self.operations, self.journal, checks)
+
+    def reset(self, parts: Sequence[str] = ()) -> None:
+        """Back to how the session began: the named parts, all of them if none is."""
+        for part in parts or PARTS:
+            getattr(self, f"_reset_{part}")()
+        if set(PARTS) <= set(parts or PARTS):
+            self._as_configured()
+
+    def _as_configured(self) -> None:
+        """What only a restore changes."""
+        self.strict, self.immediate = self.config.strict, self.config.immediate
+        root = Seed(self.config.seed)
+        self.seed = root.at("session", self.id) if self.id else root
+
+    def _reset_rules(self) -> None:
+        self.shared = self.home
+        self.lay((), self.numbered)
+
+    def _reset_counters(self) -> None:
+        self.state = State(scenario=self.state.scenario)
+
+    def _reset_states(self) -> None:
+        self.state.scenario.clear()
+
+    def _reset_journal(self) -> None:
+        self.journal.clear()
+        self.calls = {"call": 0, "aside": 0}
+        self.tally.clear()
+        self.habits = Habits()
+
+    def _reset_operations(self) -> None:
+        self.operations.clear()
+
+    def _reset_clock(self) -> None:
+        start = Clock(self.config.now, frozen=True).now()
+        self.clock.set(start, self.config.frozen, self.config.speed)
+
+
+class Sessions:
+    """All sessions of a server, by id; `default` is the one it began with."""
+
+    def __init__(self, shared: Shared, config: Config) -> None:
+        self.shared, self._config = shared, config
+        self.default = Session("", shared, config)
+        self._all: dict[str, Session] = {"": self.default}
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._all.values()))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def get(self, id: str) -> Session | None:
+        """The session of that id, if it has begun."""
+        return self._all.get(id)
+
+    def named(self, id: str) -> Session:
+        """The session of that id, which begins now if it hasn't. Raises RESOURCE_EXHAUSTED at the limit."""
+        session = self._all.get(id)
+        if session is None:
+            self._sweep()
+            if len(self._all) > MOST_SESSIONS:
+                raise Status(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"there are {MOST_SESSIONS} sessions in use; delete some, or lower --session-idle",
+                )
+            session = self._all[id] = Session(id, self.shared, self._config)
+            if self._closed:
+                session.clock.close()
+        session.used = Monotonic.now()
+        return session
+
+    def owner(self, operation_id: str) -> Session | None:
+        """The session whose operation that is."""
+        return next((session for session in self._all.values() if operation_id in session.operations), None)
+
+    def delete(self, id: str) -> None:
+        """End a session: calls that wait in it get CANCELLED, which nobody retries.
+
+        Raises NOT_FOUND, and INVALID_ARGUMENT for the one that a server begins with.
+        """
+        if not id:
+            raise Status(Code.INVALID_ARGUMENT, "the session that a server begins with stays; reset it")
+        if id not in self._all:
+            raise Status(Code.NOT_FOUND, f"no such session: {id}; there is {self._there()}")
+        self._drop(id)
+
+    def open(self) -> None:
+        """Let calls wait for as long as they like."""
+        self._closed = False
+        for session in self:
+            session.clock.open()
+
+    def close(self, why: Status | None = None) -> None:
+        """Let go of everyone who waits for long, now or later, with `why`; see `Clock.close`."""
+        self._closed = True
+        for session in self:
+            session.clock.close(why)
+
+    def _there(self) -> str:
+        return ", ".join(id for id in self._all if id) or "none but the first"
+
+    def _sweep(self) -> None:
+        now = Monotonic.now()
+        for session in self:
+            if session.id and not session.holders and now - session.used > self._config.session_idle:
+                self._drop(session.id)
+
+    def _drop(self, id: str) -> None:
+        self._all.pop(id).clock.close(Status(Code.CANCELLED, f"the session {id} is over"))

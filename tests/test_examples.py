@@ -290,7 +290,7 @@ def test_json_that_breaks_its_schema_is_sent_as_written_and_noted(client: Client
     assert wrong == {"name": "Аня", "age": "двадцать пять"}
     broken = client.answer("Пришли оборванный ответ", json_schema=PERSON)
     assert broken == '{"name": "Аня", "age": 2'
-    notes = [note for entry in client.emulator.session.journal for note in entry.notes]
+    notes = [note for entry in client.emulator.sessions.default.journal for note in entry.notes]
     assert ["age" in notes[0], "not JSON" in notes[1], len(notes)] == [True, True, 2]
 
 
@@ -479,7 +479,7 @@ def test_a_scenario_moves_from_state_to_state(client: Client) -> None:
 def test_a_rule_retires_and_says_how_often_it_is_expected(client: Client) -> None:
     answers = [client.answer("Дайте купон") for _ in range(3)]
     assert answers == ["Ваш купон — ЛЕТО-2025.", "Купон вы уже получили.", "Купон вы уже получили."]
-    chosen = client.emulator.session.state.chosen
+    chosen = client.emulator.sessions.default.state.chosen
     expected = {rule.name: rule.expect for rule in client.emulator.book.rules}
     assert (chosen["coupon-once"], expected["coupon-once"].exactly) == (1, 1)  # type: ignore[union-attr]
     assert (chosen["coupon-is-gone"], expected["coupon-is-gone"].at_least) == (2, 1)  # type: ignore[union-attr]

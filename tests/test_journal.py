@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wire.client import asking, drawing, path
 
-from emulator.journal import LIMIT_BYTES, LIMIT_ENTRIES, Entry, Journal, masked
+from emulator.api import CompletionResponse
+from emulator.calls import METHODS_BY_CALL
+from emulator.journal import LIMIT_BYTES, LIMIT_ENTRIES, MOST_WAITING, Entry, Journal, masked
+from emulator.replies.play import Play
+from emulator.replies.streams import Cutting
+from emulator.rules import model
+from emulator.seed import Seed
 
 
 def entry(n: int, request: bytes = b"", code: str | None = "OK", unmatched: bool = False) -> Entry:
@@ -112,6 +121,7 @@ def test_the_last_unmatched_call_is_the_latest_of_them() -> None:
         ("x-api-key", "AQVN-very-secret-key", "AQVN****"),
         ("proxy-authorization", "Basic dXNlcjpwYXNzd29yZA==", "Basic dXNl****"),
         ("cookie", "session=0123456789", "sess****"),
+        ("x-emulator-token", "very-secret-token", "very****"),
     ],
 )
 def test_credentials_are_masked_and_their_scheme_stays(key: str, value: str | bytes, kept: str) -> None:
@@ -144,3 +154,158 @@ def test_other_metadata_stays_as_it_came() -> None:
 def test_a_repeated_credential_is_masked_each_time() -> None:
     twice = (("authorization", "Bearer very-secret-one"), ("authorization", "Bearer very-secret-two"))
     assert [value for _, value in masked(twice)] == ["Bearer very****", "Bearer very****"]
+
+
+# -- bytes
+
+
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 900)), max_size=40), st.integers(2000, 8000))
+def test_metadata_replies_and_instants_count_among_the_bytes(sizes: list[tuple[int, int]], most_bytes: int) -> None:
+    journal = Journal(limit_bytes=most_bytes)
+    for n, (key, reply) in enumerate(sizes):
+        each = entry(n, code=None)
+        each.metadata = (("x", "k" * key),)
+        journal.add(each)
+        each.replies.append(b"r" * reply)
+        each.sent_at.append(n)
+        each.code = "OK"
+        journal.close(each)
+    kept = [len(each.replies[0]) + len(str(each.metadata[0][1])) + 8 for each in journal]
+    assert sum(kept) <= most_bytes
+    assert journal.evicted + len(journal) == len(sizes)
+
+
+def test_a_stream_counts_as_its_largest_message() -> None:
+    journal = Journal(limit_bytes=10_000)
+    for n in range(3):
+        each = entry(n, code=None)
+        journal.add(each)
+        each.play, each.bytes_sent, each.code = Play("r"), 4000, "OK"
+        journal.close(each)
+    assert ids(journal) == ["c1", "c2"]
+
+
+def test_what_changes_after_a_call_has_closed_does_not_upset_the_count() -> None:
+    journal = Journal(limit_entries=1, limit_bytes=10_000)
+    first = entry(0)
+    journal.add(first)
+    first.message = "x" * 100_000
+    for n in range(1, 4):
+        journal.add(entry(n, b"x" * 9000))
+    assert ids(journal) == ["c3"]
+
+
+# -- clearing
+
+
+def test_clearing_forgets_what_has_ended_and_leaves_what_is_open() -> None:
+    journal = Journal(limit_entries=3)
+    still = entry(0, code=None)
+    journal.add(still)
+    for n in range(1, 6):
+        journal.add(entry(n))
+    journal.clear()
+    assert (ids(journal), journal.evicted) == (["c0"], 0)
+    still.code = "OK"
+    journal.close(still)
+    assert journal.get("c0") is still
+
+
+def test_a_call_that_is_open_over_a_clearing_gives_way_to_its_namesake() -> None:
+    journal = Journal(limit_entries=1)
+    old, new = entry(1, code=None), entry(1, code=None)
+    journal.add(old)
+    journal.clear()
+    journal.add(new)
+    old.code = new.code = "OK"
+    journal.close(old)
+    assert journal.get("c1") is new
+    journal.close(new)
+    journal.add(entry(2))
+    assert (ids(journal), journal.evicted) == (["c2"], 1)
+
+
+# -- what was sent
+
+
+def test_the_messages_of_an_ordinary_call_are_those_that_were_kept() -> None:
+    each = entry(1)
+    each.replies.append(b"abc")
+    each.sent_at.append(7)
+    assert (each.messages(), each.sent) == ([b"abc"], 1)
+
+
+@pytest.mark.parametrize("sent", [0, 1, 2, 3])
+def test_the_messages_of_a_stream_are_made_again_as_far_as_they_were_sent(sent: int) -> None:
+    final = CompletionResponse()
+    final.alternatives.add(status=3).message.text = "раз два три"
+    cutting = Cutting(model.Stream(words=1), Seed(0))
+    each = entry(1)
+    each.play = Play("r", final=lambda: final, cutting=cutting)
+    each.sent_at.extend(range(sent))
+    texts = [CompletionResponse.FromString(raw).alternatives[0].message.text for raw in each.messages()]
+    assert [text.strip() for text in texts] == ["раз", "раз два", "раз два три"][:sent]
+    assert each.streamed
+
+
+# -- what it is about
+
+COMPLETION = METHODS_BY_CALL["completion"]
+
+
+def about(method: str, request: bytes) -> str:
+    return Entry("c1", method, "", request, (), "peer", 0).about
+
+
+def test_a_call_is_about_its_last_question_in_one_line() -> None:
+    assert about(COMPLETION, asking("раз", "да", "два\n  три").SerializeToString()) == "два три"
+
+
+def test_a_long_question_is_cut() -> None:
+    told = about(COMPLETION, asking("щ" * 5000).SerializeToString())
+    assert (len(told), told[-1]) == (120, "…")
+
+
+def test_a_picture_is_about_its_prompt_and_a_get_about_its_operation() -> None:
+    assert about(METHODS_BY_CALL["generate_image"], drawing("рыжий кот").SerializeToString()) == "рыжий кот"
+    assert about(path("OperationService/Get"), b"\x0a\x03d7q") == "d7q"
+
+
+@pytest.mark.parametrize("method", [COMPLETION, "/no.Such/Method"])
+def test_a_call_that_can_not_be_read_is_about_nothing(method: str) -> None:
+    assert about(method, b"\xff\xff") == ""
+
+
+# -- subscriptions
+
+
+async def test_subscribers_get_calls_as_they_close() -> None:
+    journal = Journal()
+    first = entry(0, code=None)
+    journal.add(first)
+    with journal.subscribe() as closing:
+        waiting = asyncio.ensure_future(anext(closing))
+        journal.add(entry(1))
+        assert (await waiting).id == "c1"
+        first.code = "OK"
+        journal.close(first)
+        assert (await anext(closing)).id == "c0"
+
+
+async def test_a_slow_subscriber_loses_the_oldest_and_is_told_how_many() -> None:
+    journal = Journal()
+    with journal.subscribe() as closing:
+        for n in range(MOST_WAITING + 3):
+            journal.add(entry(n))
+        assert closing.missed == 3
+        assert (await anext(closing)).id == "c3"
+
+
+async def test_a_subscription_that_ends_lets_its_reader_go_and_takes_no_more() -> None:
+    journal = Journal()
+    with journal.subscribe() as closing:
+        waiting = asyncio.ensure_future(anext(closing, None))
+        await asyncio.sleep(0)
+    assert await waiting is None
+    journal.add(entry(1))
+    assert [each async for each in closing] == []

@@ -179,7 +179,7 @@ def test_two_at_once_have_rules_and_counters_of_their_own() -> None:
     ):
         assert one.port != other.port
         assert [text(a, "?"), text(b, "?"), text(a, "?"), text(b, "?")] == ["раз", "раз", "потом", "потом"]
-        assert len(one.session.journal) == len(other.session.journal) == 2
+        assert len(one.sessions.default.journal) == len(other.sessions.default.journal) == 2
 
 
 # -- fixtures

@@ -14,14 +14,15 @@ ROOMS = (
     ("call",),
     ("rules",),
     ("replies",),
-    ("journal", "operations", "sessions"),
+    ("journal", "behaviour", "operations"),
     ("engine",),
+    ("sessions", "snapshots"),
     ("gates",),
     ("services",),
-    ("control",),
-    ("transport",),
+    ("control", "recorded", "reload", "sdk"),
+    ("steering", "transport"),
     ("server",),
-    ("cli",),
+    ("cli", "pytest_plugin"),
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 PACKAGE = Path(__file__).parent.parent / "emulator"

@@ -55,17 +55,6 @@ def _option(field: dataclasses.Field[Any]) -> Callable[[Function], Function]:
     return click.option(flag, field.name, metavar=about["metavar"], **settings)
 
 
-target_option = click.option(
-    "--target",
-    default=lambda: f"localhost:{os.environ.get(ENVIRONMENT_PREFIX + 'PORT', '50051')}",
-    envvar=ENVIRONMENT_PREFIX + "TARGET",
-    show_envvar=True,
-    show_default="localhost:50051",
-    metavar="H:P",
-    help="Where the emulator serves.",
-)
-
-
 class _Path(click.ParamType):  # type: ignore[type-arg]
     """A path; an environment variable holds several, separated as the system separates paths."""
 
@@ -79,7 +68,23 @@ class _Path(click.ParamType):  # type: ignore[type-arg]
 class _Group(click.Group):
     """Finds commands by name in this package, and turns the errors that people can mend into a line and a status."""
 
-    COMMANDS = ("serve", "check", "try", "explain", "init", "schema", "healthcheck")
+    COMMANDS = (
+        "serve",
+        "check",
+        "try",
+        "explain",
+        "calls",
+        "verify",
+        "ops",
+        "clock",
+        "rules",
+        "reset",
+        "snapshot",
+        "sessions",
+        "init",
+        "schema",
+        "healthcheck",
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.COMMANDS)

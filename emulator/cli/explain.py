@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import click
 
-from . import target_option
+from .client import Remote, remote_options
+from .show import json_option, print_json
 
 
 @click.command("explain")
 @click.argument("call", required=False, default="", metavar="[CALL]")
-@target_option
-@click.pass_context
-def command(ctx: click.Context, call: str, target: str) -> None:
+@json_option
+@remote_options
+def command(remote: Remote, call: str, as_json: bool) -> None:
     """Tell why CALL (its id, as the log and the status have it) was answered so, and print a rule that would match.
 
     Without CALL, the last call that no rule matched.
     """
-    from .client import Unreachable, unary
-
-    try:
-        response = unary(target, "/emulator.v1.ControlService/Explain", {"call_id": call})
-    except Unreachable as failed:
-        click.echo(f"{target}: {failed}", err=True)
-        ctx.exit(1)
+    response = remote.ask("Explain", call_id=call)
+    if as_json:
+        print_json(response)
+        return
     click.echo(response.text)
     if response.rule:
         click.echo("\na rule that matches it:\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import target_option
+from .client import Remote, Unreachable, target_option
 
 
 @click.command("healthcheck")
@@ -13,12 +13,10 @@ from . import target_option
 @click.pass_context
 def command(ctx: click.Context, target: str, timeout: float) -> None:
     """Exit status 0 if the emulator at the target says SERVING, 1 if not."""
-    from .client import Unreachable, unary
-
     try:
-        response = unary(target, "/grpc.health.v1.Health/Check", {}, timeout)
+        response = Remote(target).call("/grpc.health.v1.Health/Check", {}, timeout)
     except Unreachable as failed:
-        click.echo(f"{target}: {failed}", err=True)
+        click.echo(str(failed), err=True)
         ctx.exit(1)
     if response.status != 1:
         click.echo(f"{target}: NOT_SERVING", err=True)

@@ -9,16 +9,21 @@ import logging
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import Config, from_values
+from ..engine.book import Book, load
 from ..engine.reach import warnings
+from ..engine.verify import unmet
 from ..errors import UsageError
 from ..server import Emulator, quiet, write_ready_file
 from . import options_of
 from .logs import set_up
+
+if TYPE_CHECKING:
+    from ..reload import Look, Watched
 
 log = logging.getLogger("emulator")
 
@@ -29,13 +34,26 @@ def command(**values: Any) -> None:
     """Serve the emulated API until SIGTERM or SIGINT; a second one ends it at once."""
     config = from_values(values)
     set_up(config.log_level, config.log_format)
+    followed = _followed(config)
     emulator = Emulator.of(config)
     for warning in warnings(emulator.book):
         log.warning("%s", warning)
-    asyncio.run(_serve(emulator, config))
+    asyncio.run(_serve(emulator, config, followed))
 
 
-async def _serve(emulator: Emulator, config: Config) -> None:
+def _followed(config: Config) -> tuple[Watched, Look] | None:
+    """What `--watch` follows, as it is before it is loaded, so that no change is missed."""
+    if not config.watch:
+        return None
+    if not config.fixtures:
+        raise UsageError("watch: there are no fixtures to follow; name them with --fixtures")
+    from ..reload import Watched
+
+    watched = Watched([Path(path) for path in config.fixtures])
+    return watched, watched.look()
+
+
+async def _serve(emulator: Emulator, config: Config, followed: tuple[Watched, Look] | None) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(quiet)
     told = asyncio.Event()
@@ -59,13 +77,32 @@ async def _serve(emulator: Emulator, config: Config) -> None:
             _tell_ready(config.ready_file, emulator)
             ready = True
         _announce(emulator, config)
-        await told.wait()
+        if followed is None:
+            await told.wait()
+        else:
+            await _follow(emulator, config, followed, told)
         log.info("stopping: calls under way are given a few seconds")
         _tell_unmet(emulator)
     finally:
         await emulator.stop()
         if ready:
             _tell_gone(config.ready_file or "")
+
+
+async def _follow(emulator: Emulator, config: Config, followed: tuple[Watched, Look], told: asyncio.Event) -> None:
+    """Load the fixtures anew whenever they change, until `told` is set."""
+    from ..reload import follow
+
+    shared = emulator.sessions.shared
+
+    def swap(book: Book) -> None:
+        shared.book = book
+
+    def failed(why: str) -> None:
+        shared.error = why
+
+    watched, before = followed
+    await follow(watched.paths, lambda: load(config.fixtures), swap, failed, told, since=before)
 
 
 def _tell_ready(path: str, emulator: Emulator) -> None:
@@ -103,18 +140,6 @@ def _announce(emulator: Emulator, config: Config) -> None:
 
 def _tell_unmet(emulator: Emulator) -> None:
     """What rules expected and did not get; verification proper is the test's business."""
-    chosen = emulator.session.state.chosen
-    for rule in emulator.book.rules:
-        expect, n = rule.expect, chosen.get(rule.identity, 0)
-        if expect is None:
-            continue
-        low = expect.exactly if expect.exactly is not None else expect.at_least or 0
-        high = expect.exactly if expect.exactly is not None else expect.at_most
-        if n < low or (high is not None and n > high):
-            log.warning("%s: was chosen %d times; expected %s", rule.label, n, _wording(low, high))
-
-
-def _wording(low: int, high: int | None) -> str:
-    if high is None:
-        return f"at least {low}"
-    return f"exactly {low}" if low == high else f"{low} to {high}"
+    for session in emulator.sessions:
+        for problem in unmet(session.book, session.state):
+            log.warning("%s", problem.text)

@@ -136,14 +136,11 @@ class _Trial:
     """A session without a server, in which the same request is made again and again."""
 
     def __init__(self, book: Any, config: Any, name: str, request: Any, metadata: tuple[tuple[str, str], ...]) -> None:
-        from ..clock import Clock
-        from ..engine.choose import State
         from ..gates import Gates
         from ..gates.validation import check
-        from ..seed import Seed
-        from ..sessions import Session
+        from ..sessions import Session, Shared
 
-        self._session = Session("", book, State(), Clock(config.now, config.speed), Seed(config.seed), config.strict)
+        self._session = Session("", Shared(book), config)
         self._gates = Gates() if config.lenient else Gates(validation=check)
         self._name, self._request, self._metadata = name, request, metadata
 

@@ -23,7 +23,7 @@ from ..rules.subject import CONTEXT_NAMES
 from ..rules.variables import substituted, variables_of
 
 if TYPE_CHECKING:
-    from ..rules.files import Source
+    from ..rules.files import Bundle, Inline, Source
 
 DESCRIPTORS = {call: METHODS[path].input.DESCRIPTOR for call, path in METHODS_BY_CALL.items()}
 DESCRIPTORS["batch_row"] = DESCRIPTORS["completion"]
@@ -71,26 +71,46 @@ class Fallback(Struct, frozen=True):
     variables: Mapping[str, str]
 
 
+Snippets = Mapping[str, "tuple[model.Reply, Source]"]
+"""Replies by name, each with the file it stands in: what it refers to lies beside that."""
+
+
 class Book(Struct, frozen=True):
-    """Rules in the order they are tried, for each call those that can answer it."""
+    """Rules in the order they are tried, for each call those that can answer it.
+
+    `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
+    what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
+    there for a book that is stacked of several: for each rule the id of the layer it stands in.
+    """
 
     rules: tuple[Rule, ...] = ()
     fallback: Fallback | None = None
     warnings: tuple[Mistake, ...] = ()
     files: int = 0
     by_call: Mapping[str, tuple[Rule, ...]] = field(default_factory=lambda: dict.fromkeys(ALL_CALLS, ()))
+    snippets: Snippets = field(default_factory=dict)
+    given: tuple[Bundle | Inline, ...] = ()
+    lent: tuple[Bundle | Inline, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
-def load(fixtures: Iterable[Any]) -> Book:
-    """The book of these files, folders or plain mappings. Raises FixtureError with everything that is wrong."""
+def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
+    """The book of these files, folders, bundles or plain mappings.
+
+    Its rules may use the snippets of the book `under`, unless a snippet of their own has the name. Raises FixtureError
+    with everything that is wrong.
+    """
     given = tuple(fixtures)
     if not given:
         return Book()
-    from ..rules.files import load_sources  # YAML is slow to import, and not needed without fixtures
+    from ..rules.files import kept, load_sources  # YAML is slow to import, and not needed without fixtures
 
     sources = load_sources(given)
     rules: list[Rule] = []
-    snippets = _snippets(sources)
+    named: list[_Named] = []
+    own = _snippets(sources)
+    beneath = {name: lent for name, lent in (under.snippets if under is not None else {}).items() if name not in own}
+    snippets, used = {**own, **beneath}, set[str]()
     fallbacks: list[Fallback] = []
     for source in sources:
         if source.file is None:
@@ -98,18 +118,41 @@ def load(fixtures: Iterable[Any]) -> Book:
         compiler = _FileCompiler(source, source.file, snippets)
         rules.extend(compiler.rules())
         fallbacks.extend(compiler.fallback(bool(fallbacks)))
-    _check_names(rules, sources)
+        named.extend(compiler.named)
+        used |= compiler.used
+    _check_names(named)
     mistakes = [mistake for source in sources for mistake in source.problems.mistakes]
     if mistakes:
         raise FixtureError(mistakes)
     ordered = tuple(sorted(_distinct(rules), key=lambda rule: -rule.priority))
     by_call = {call: tuple(rule for rule in ordered if call in rule.calls) for call in ALL_CALLS}
     warnings = [warning for source in sources for warning in source.problems.warnings]
-    return Book(ordered, fallbacks[0] if fallbacks else None, tuple(sorted(warnings)), len(sources), by_call)
+    lenders = {id(source): source for name, (_, source) in beneath.items() if name in used}
+    return Book(
+        ordered,
+        fallbacks[0] if fallbacks else None,
+        tuple(sorted(warnings)),
+        len(sources),
+        by_call,
+        _to_lend(own),
+        kept(sources),
+        kept(lenders.values()),
+    )
 
 
-Snippets = Mapping[str, "tuple[model.Reply, Source]"]
-"""Replies by name, each with the file it stands in: what it refers to lies beside that."""
+def lending(given: Iterable[Bundle | Inline]) -> Book:
+    """A book of nothing but the snippets in what another book has as `lent`."""
+    from ..rules.files import load_sources
+
+    return Book(snippets=_to_lend(_snippets(load_sources(given))))
+
+
+def _to_lend(snippets: Snippets) -> Snippets:
+    lenders: dict[int, Source] = {}
+    for _, source in snippets.values():
+        if id(source) not in lenders:
+            lenders[id(source)] = source.lender()
+    return {name: (reply, lenders[id(source)]) for name, (reply, source) in snippets.items()}
 
 
 def _snippets(sources: list[Source]) -> Snippets:
@@ -135,16 +178,24 @@ def _warn_of_stars(conditions: model.When | None, warn: Report) -> None:
                 warn((name,) if key is None else (name, key), text)
 
 
-def _check_names(rules: list[Rule], sources: list[Source]) -> None:
-    seen: dict[str, Rule] = {}
-    problems = {source.name: source.problems for source in sources}
-    for rule in rules:
-        if rule.name == rule.where:
-            continue
+class _Named(Struct):
+    """A rule that has a name, sound or not."""
+
+    name: str
+    where: str
+    line: int
+    source: Source
+
+
+def _check_names(named: Iterable[_Named]) -> None:
+    seen: dict[str, _Named] = {}
+    for rule in named:
         first = seen.setdefault(rule.name, rule)
-        if first is not rule:
-            text = f"name: this name is taken: the rule at {first.where} is called {rule.name} already"
-            problems[rule.file].mistakes.append(rule.mistake(text))
+        if first is rule:
+            continue
+        text = f"name: this name is taken: the rule at {first.where} is called {rule.name} already"
+        text = text if rule.line else f"{rule.name} ({rule.where}): {text}"
+        rule.source.problems.mistakes.append(Mistake(rule.source.name, rule.line, 0, text))
 
 
 def _distinct(rules: list[Rule]) -> list[Rule]:
@@ -162,6 +213,8 @@ class _FileCompiler:
 
     def __init__(self, source: Source, file: model.File, snippets: Snippets) -> None:
         self.source, self.file, self.snippets = source, file, snippets
+        self.named: list[_Named] = []
+        self.used: set[str] = set()
         self.problems = source.problems
         self.variables = variables_of(file.vars or {}, source.environment, self._report("vars"))
         self.known = CONTEXT_NAMES | {"vars.", *(f"vars.{name}" for name in self.variables)}
@@ -185,6 +238,7 @@ class _FileCompiler:
     def _check_parts(self, spec: model.Rule, i: int) -> None:
         """Check what is sound of a rule that is not, so that all its mistakes are told in one go."""
         at = ("rules", i)
+        self._place(spec, i)
         conditions = substituted(spec.when, self.variables, self._report(*at, "when"))
         compile_when(conditions, DESCRIPTORS, self._report(*at, "when"))
         if spec.reply is not None:
@@ -203,11 +257,18 @@ class _FileCompiler:
         where = f"{self.source.name}:{self.problems.mark(('fallback',))[0]}"
         return [Fallback(recipe, f"fallback ({where})", self.variables)]
 
+    def _place(self, spec: model.Rule, i: int) -> tuple[int, str]:
+        """The line of a rule, and where it stands in words; its name is noted."""
+        line = self.problems.mark(("rules", i))[0]
+        where = f"{self.source.name}:{line}" if line else f"{self.source.name} rules[{i}]"
+        if spec.name:
+            self.named.append(_Named(spec.name, where, line, self.source))
+        return line, where
+
     def _rule(self, spec: model.Rule, i: int) -> Rule:
         at = ("rules", i)
         report = self._report(*at)
-        line = self.problems.mark(at)[0]
-        where = f"{self.source.name}:{line}" if line else f"{self.source.name} rules[{i}]"
+        line, where = self._place(spec, i)
         conditions = substituted(spec.when, self.variables, self._report(*at, "when"))
         when = compile_when(conditions, DESCRIPTORS, self._report(*at, "when"))
         _warn_of_stars(conditions, lambda path, text: self.problems.warn((*at, "when", *path), text))
@@ -269,6 +330,7 @@ class _FileCompiler:
         layers: list[tuple[model.Reply, Source]] = [(reply, self.source)]
         for name in reversed(names):
             if name in self.snippets:
+                self.used.add(name)
                 layers.append(self.snippets[name])
                 continue
             there = f"there are {', '.join(self.snippets)}" if self.snippets else "there is none in any file"

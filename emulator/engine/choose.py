@@ -80,8 +80,17 @@ def differences(rule: Rule, state: State, subject: Subject) -> tuple[Difference,
 
 def turn_of(rule: Rule, state: State, subject: Subject) -> Recipe | Status | str:
     """Which reply of `rule` is due: a recipe, a status where its sequence has ended in an error, or why it passes."""
-    if rule.times is not None and state.chosen.get(rule.identity, 0) >= rule.times:
+    if _used_up(rule, state):
         return f"it has answered {rule.times} times already (times)"
+    return _due(rule, state, subject)
+
+
+def _used_up(rule: Rule, state: State) -> bool:
+    return rule.times is not None and state.chosen.get(rule.identity, 0) >= rule.times
+
+
+def _due(rule: Rule, state: State, subject: Subject) -> Recipe | Status | str:
+    """`turn_of` without a look at `times`."""
     recipe = rule.recipes[0]
     if rule.sequence:
         given = state.given.get((rule.identity, counter_key(rule, subject)), 0)
@@ -143,7 +152,8 @@ def _made(
 
 def _timeline(recipe: Recipe, plan: Plan | None, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Timeline:
     def settled(error: ScriptedStatus) -> ScriptedStatus:
-        return error.settled(context, folder=subject.folder.raw if subject.folder is not None else "")
+        folder = subject.folder.raw if subject.folder is not None else ""
+        return error.settled(context, folder=folder, image=subject.call == "generate_image")
 
     timeline = default_timeline(subject.call) if plan is None else plan.timeline(subject.call, seed, settled)
     # A stream that breaks off leaves no message on a call that does not stream: the operation fails.
@@ -163,7 +173,15 @@ def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[
         if subject.call in OPERATIONS:
             play.timeline = default_timeline(subject.call)
     play.unmatched = True
+    play.spent = tuple(rule.label for rule in book.by_call[subject.call] if _spent(rule, state, subject))
     return play, delta
+
+
+def _spent(rule: Rule, state: State, subject: Subject) -> bool:
+    """Whether nothing but its `times` keeps `rule` from answering."""
+    if not _used_up(rule, state) or any(check.check(subject) for check in rule.when.checks):
+        return False
+    return not isinstance(_due(rule, state, subject), str)
 
 
 def _default(subject: Subject, seed: Seed) -> Play:

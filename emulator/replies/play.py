@@ -24,7 +24,8 @@ class Play(Struct):
     `rule` is how the journal names what answered; `delay` is ns before anything is sent. Either `failure` is set and
     the call ends with it, or `final` gives the final message (a CompletionResponse, an ImageGenerationResponse or the
     response of a batch, by the call; None for a batch whose response is made from its task). `final` may take long
-    where `slow` is set: ask it in a thread.
+    where `slow` is set: ask it in a thread. Of an `unmatched` play `spent` labels the rules that would have answered,
+    had their `times` not been used up.
     """
 
     rule: str
@@ -38,6 +39,7 @@ class Play(Struct):
     timeline: Timeline | None = None
     notes: list[str] = field(default_factory=list)
     unmatched: bool = False
+    spent: tuple[str, ...] = ()
 
     def steps(self) -> Iterator[Step]:
         """The messages of a streamed completion, each with its wait."""

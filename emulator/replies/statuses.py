@@ -35,15 +35,18 @@ _BY_NUMBER = {
 
 
 class ScriptedStatus(Struct, frozen=True):
-    """A status as a fixture words it; `status()` makes the one that travels."""
+    """A status as a fixture words it; `status()` makes the one that travels.
+
+    `details` are messages of google.rpc, or what is packed into a google.protobuf.Any already.
+    """
 
     code: Code
     message: Callable[[Mapping[str, Any]], str] | str | None
     details: tuple[Any, ...] = ()
 
-    def settled(self, context: Mapping[str, Any], *, folder: str = "") -> ScriptedStatus:
+    def settled(self, context: Mapping[str, Any], *, folder: str = "", image: bool = False) -> ScriptedStatus:
         """The same with its message made for one call, to be sent later. Raises ValueError where a template fails."""
-        return replace(self, message=self.status(context, folder=folder).message)
+        return replace(self, message=self.status(context, folder=folder, image=image).message)
 
     def status(self, context: Mapping[str, Any], *, folder: str = "", image: bool = False) -> Status:
         """The status for this call: templates are rendered, a missing message is the service's own.
@@ -56,6 +59,15 @@ class ScriptedStatus(Struct, frozen=True):
         elif not isinstance(text, str):
             text = text(context)
         return Status(self.code, text, details=self.details)
+
+
+def packed(detail: Any) -> Any:
+    """A status's detail as a google.protobuf.Any of our pool; one that is packed already stays as it is."""
+    from .. import api
+
+    if detail.DESCRIPTOR.full_name == "google.protobuf.Any":
+        return api.Any.FromString(detail.SerializeToString())
+    return api.pack(detail)
 
 
 def compile_status(spec: str | model.Error, known: frozenset[str], templates: bool, report: Report) -> ScriptedStatus:

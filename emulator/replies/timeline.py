@@ -51,17 +51,39 @@ class Moment(Struct, frozen=True):
 
 
 class Timeline(Struct, frozen=True):
-    """Stages in order, and what single Gets meet."""
+    """Stages in order, and what single Gets meet. `given` is False where nobody said when the operation is done, so
+    that its times are those of `DEFAULTS`.
+    """
 
     stages: tuple[Stage, ...]
     faults: Mapping[int, ScriptedStatus] = field(default_factory=dict)
+    given: bool = True
 
     def failing(self, error: ScriptedStatus) -> Timeline:
         """The same life with another end: where it would complete, it fails."""
         stages = (
             s if s.status != "COMPLETED" else replace(s, status="FAILED", done=True, error=error) for s in self.stages
         )
-        return Timeline(tuple(stages), self.faults)
+        return Timeline(tuple(stages), self.faults, self.given)
+
+    def at_first_get(self) -> Timeline:
+        """The same end, told by the first Get; a life whose times were given stays as it is."""
+        end = next((stage for stage in self.stages if stage.done), None)
+        if self.given or end is None:
+            return self
+        return Timeline((replace(end, at=None, poll=1),), self.faults, self.given)
+
+    def following(self, age: int, polls: int) -> Stage | None:
+        """The stage that comes next for an operation that is not done; None after the last.
+
+        Stages by age come first, but for the end: where some Get is to end the operation, that is its end.
+        """
+        later = (s for s in self.stages if s.at is not None and s.at > age)
+        by_age = min(later, key=lambda stage: stage.at or 0, default=None)
+        if by_age is not None and not by_age.done:
+            return by_age
+        further = (s for s in self.stages if s.poll is not None and s.poll > polls)
+        return min(further, key=lambda stage: stage.poll or 0, default=by_age)
 
     def at(self, age: int, polls: int, polled: Mapping[int, int]) -> Moment:
         """The moment at `age` nanoseconds and after `polls` Gets; `polled` tells the age at which those Gets came
@@ -140,7 +162,13 @@ class Plan(Struct, frozen=True):
         """The timeline of one operation of `call`; `settle` makes the messages of its statuses for this call."""
         plain = self._timeline(call, seed)
         stages = tuple(s if s.error is None else replace(s, error=settle(s.error)) for s in plain.stages)
-        return Timeline(stages, {n: settle(fault) for n, fault in plain.faults.items()})
+        return Timeline(stages, {n: settle(fault) for n, fault in plain.faults.items()}, self.given)
+
+    @property
+    def given(self) -> bool:
+        """Whether it says when the operation is done."""
+        times = (self.spec.timeline, self.spec.done_after, self.spec.done_after_polls, self.spec.at_poll)
+        return any(time is not None for time in times)
 
     def _timeline(self, call: str, seed: Seed) -> Timeline:
         stages = self.stages
@@ -151,7 +179,7 @@ class Plan(Struct, frozen=True):
             if self.stages is None and self.spec.done_after is None and self.spec.done_after_polls is None:
                 stages = tuple(s for s in stages if s.status != "COMPLETED")  # it is not done before that Get
             stages = (failing, *stages)
-        return Timeline(stages, self.faults)
+        return Timeline(stages, self.faults, self.given)
 
     def _simple(self, call: str, seed: Seed) -> tuple[Stage, ...]:
         failed = self.error is not None and self.spec.at_poll is None
@@ -174,7 +202,7 @@ class Plan(Struct, frozen=True):
 
 def default_timeline(call: str) -> Timeline:
     """The timeline of an operation that no rule says anything about."""
-    return Timeline(DEFAULTS[call])
+    return Timeline(DEFAULTS[call], given=False)
 
 
 def compile_operation(spec: model.Operation, known: frozenset[str], report: Report) -> Plan:
@@ -232,6 +260,8 @@ def _check_order(stages: tuple[Stage, ...], report: Report) -> None:
     total = 0
     for i, (before, after) in enumerate(itertools.pairwise(stages), 1):
         total = before.total or total
+        if after.total is not None and after.total < total:
+            report(("timeline", i, "total_batches"), f"there were {total} already, and batches don't become fewer")
         if before.done:
             report(("timeline", i), "the operation is done before this stage")
         if (after.at or 0) < (before.at or 0):

@@ -37,6 +37,11 @@ def variables_of(declared: Mapping[str, str], environment: Mapping[str, str], re
     return {name: value(name, text) for name, text in declared.items()}
 
 
+def environment_names(declared: Mapping[str, str]) -> set[str]:
+    """The environment variables that these variables of a file refer to."""
+    return {found[1] for text in declared.values() for found in _ENVIRONMENT.finditer(text)}
+
+
 def substituted(spec: Any, variables: Mapping[str, str], report: Report) -> Any:
     """`spec` (a condition or anything made of them) with `{{ vars.name }}` replaced in every text."""
     if isinstance(spec, str):

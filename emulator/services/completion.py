@@ -16,6 +16,7 @@ def handlers(decide: Decide) -> Mapping[str, Handler]:
 
     async def completion(call: Call) -> AsyncIterator[bytes]:
         play, _ = decide(call, "completion")
+        call.entry.play = play
         clock = call.session.clock
         at = await begin(play, call)
         for step in play.steps():
@@ -24,6 +25,7 @@ def handlers(decide: Decide) -> Mapping[str, Handler]:
             elif step.wait:
                 at += step.wait
                 await clock.until(at)
+                call.at = at
             if step.failure is not None:
                 raise step.failure
             if step.message is not None:

@@ -38,10 +38,10 @@ def decider(gates: Gates) -> Decide:
         session = call.session
         subject = Subject(name, message, call.request, call.texts, session.state.scenario)
         play, delta = choose(session.book, session.state, subject, session.seed)
-        call.entry.unmatched = play.unmatched
+        call.entry.unmatched, call.entry.spent = play.unmatched, play.spent
         if play.unmatched and session.strict:
             call.entry.story = story(session.book, session.state, subject)
-            text = short(session.book, session.state, subject, call.entry.id)
+            text = short(session.book, session.state, subject, session.named(call.entry.id))
             raise Status(Code.FAILED_PRECONDITION, text)
         index = session.state.chosen.get(delta.identity, 0)
         apply(session.state, delta)
@@ -62,6 +62,7 @@ async def begin(play: Play, call: Call) -> int:
     if play.delay:
         began += play.delay
         await clock.until(began)
+    call.at = began
     if play.failure is not None:
         raise play.failure
     return began

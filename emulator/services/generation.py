@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from ..call import Call
 from ..calls import CALLS_BY_METHOD, METHODS_BY_CALL, OPERATIONS
 from ..operations import PREFIXES, Record
+from ..replies.timeline import default_timeline
 from .decide import Decide, begin
 from .router import Handler
 
@@ -20,11 +21,15 @@ def handlers(decide: Decide) -> Mapping[str, Handler]:
         await begin(play, call)
         session = call.session
         seed = session.seed.at("operation", name, index)
-        record = Record(seed.identifier(PREFIXES[name]), name, session.clock.now(), session.account, play)
+        if session.immediate:
+            play.timeline = (play.timeline or default_timeline(name)).at_first_get()
+        id_ = session.operations.fresh(seed, PREFIXES[name])
+        record = Record(id_, name, call.at, session.account, play)
         if name == "completion_batch":
-            record.task_id = seed.identifier("fbi", "task")
-            record.dataset_id = seed.identifier("fds", "result")
+            record.task_id = session.operations.fresh(seed, "fbi", "task")
+            record.dataset_id = session.operations.fresh(seed, "fds", "result")
         session.operations.start(record)
+        call.entry.operation_id = id_
         yield session.operations.message(record).SerializeToString()
 
     return {METHODS_BY_CALL[name]: create for name in OPERATIONS}

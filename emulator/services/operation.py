@@ -18,17 +18,24 @@ def handlers() -> Mapping[str, Handler]:
 
 
 async def _get(call: Call) -> AsyncIterator[bytes]:
-    yield await _told(call, call.session.operations.poll(parsed(call).operation_id))
+    id_ = call.entry.operation_id = parsed(call).operation_id
+    session = call.session
+    record = session.operations.get(id_)
+    session.habits.polled(call.entry, id_, record.polls + 1, record.fetched)
+    polled = session.operations.poll(id_)
+    # What this Get tells was settled by the poll, however long a picture takes to draw.
+    yield await _told(call, polled, polled.asked)
 
 
 async def _cancel(call: Call) -> AsyncIterator[bytes]:
-    yield await _told(call, call.session.operations.cancel(parsed(call).operation_id))
+    id_ = call.entry.operation_id = parsed(call).operation_id
+    yield await _told(call, call.session.operations.cancel(id_))
 
 
-async def _told(call: Call, record: Record) -> bytes:
+async def _told(call: Call, record: Record, asked: int | None = None) -> bytes:
     call.entry.rule = record.play.rule
     operations = call.session.operations
-    if operations.slow(record):
+    if operations.slow(record, asked):
         await operations.drawn(record)
-    raw: bytes = operations.message(record).SerializeToString()
+    raw: bytes = operations.message(record, asked).SerializeToString()
     return raw

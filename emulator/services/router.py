@@ -16,8 +16,8 @@ from ..api import METHODS, RequestInfo, RpcStatus, pack
 from ..call import Call
 from ..clock import Monotonic
 from ..errors import Code, Status
+from ..gates.session import Finder
 from ..journal import Entry, masked
-from ..sessions import Session
 
 Handler = Callable[[Call], AsyncIterator[bytes]]
 
@@ -39,26 +39,33 @@ QUIET = ("/grpc.", "/emulator.")
 
 
 class Router:
-    """Answers calls by their method. `handlers` is by path; `session` the one that calls belong to."""
+    """Answers calls by their method. `handlers` is by path; `finder` tells whose a call is."""
 
-    def __init__(self, session: Session, handlers: Mapping[str, Handler]) -> None:
-        self._session = session
+    def __init__(self, finder: Finder, handlers: Mapping[str, Handler]) -> None:
+        self._finder = finder
         self._handlers = handlers
         self.services = tuple(sorted({path.split("/")[1] for path in handlers}))
 
     async def answer(self, call: Call) -> AsyncIterator[bytes]:
         """The messages of the reply, serialized. Raises the Status it ends with, ready for the wire, if not OK."""
         began = Monotonic.now()
-        self._open(call)
-        entry = call.entry
+        refused = self._open(call, began)
+        entry, clock = call.entry, call.session.clock
         try:
+            if refused is not None:
+                raise refused
             async with aclosing(self._handler(call)(call)) as messages:  # type: ignore[type-var]
                 async for message in messages:
-                    entry.sent += 1
+                    entry.sent_at.append(call.at or clock.now())
+                    entry.bytes_sent = max(entry.bytes_sent, len(message))
+                    if entry.play is None:
+                        entry.replies.append(message)
                     yield message
             entry.code = "OK"
+            entry.whole = True
         except Status as status:
             entry.code, entry.message = status.code.name, status.message
+            entry.whole = True
             raise for_wire(status, call) from None
         except (asyncio.CancelledError, GeneratorExit):
             late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
@@ -72,11 +79,17 @@ class Router:
             raise for_wire(broken, call) from None
         finally:
             entry.took = Monotonic.now() - began
-            call.session.journal.close(entry)
-            self._log(call)
+            self._close(call)
 
-    def _open(self, call: Call) -> None:
-        session = call.session = self._session
+    def _open(self, call: Call, began: float) -> Status | None:
+        """Give `call` its session, ids and entry; the refusal if it names no session that it may have."""
+        refused = None
+        try:
+            session = call.session = self._finder.find(call)
+        except Status as status:
+            refused, session = status, self._finder.default
+            call.session = session
+        session.holders += 1
         quiet = call.method.startswith(QUIET)
         kind, n = session.counted(quiet)
         bits = session.seed.bits(kind, n).hex()
@@ -89,9 +102,27 @@ class Router:
             call.headers.append(("x-client-request-id", client_id))
         metadata = masked(tuple(call.metadata))
         now = session.clock.now()
-        call.entry = Entry(f"{kind[0]}{n}", call.method, "", call.request, metadata, call.peer, now)
+        entry = call.entry = Entry(f"{kind[0]}{n}", call.method, "", call.request, metadata, call.peer, now)
+        entry.request_id = call.request_id
+        entry.deadline = None if call.deadline is None else max(0.0, call.deadline - began)
         if not quiet:
-            session.journal.add(call.entry)
+            session.journal.add(entry)
+            session.habits.opened(entry)
+            session.open_calls += 1
+            session.clock.enter()
+        return refused
+
+    def _close(self, call: Call) -> None:
+        session, entry = call.session, call.entry
+        session.holders -= 1
+        session.used = Monotonic.now()
+        if not call.method.startswith(QUIET):
+            session.clock.leave()
+            session.open_calls -= 1
+            session.habits.closed(entry)
+            session.tally.closed(entry)
+            session.journal.close(entry)
+        self._log(call)
 
     def _handler(self, call: Call) -> Handler:
         handler = self._handlers.get(call.method)
@@ -119,6 +150,7 @@ class Router:
             return
         fields = {
             "call": entry.id,
+            "session": call.session.id,
             "method": call.method,
             "rule": entry.rule,
             "status": entry.code,
@@ -128,16 +160,17 @@ class Router:
         }
         if entry.message:
             fields["message"] = fitting(entry.message, MOST_TRAILER_BYTES)
-        log.log(level, "%s", _line(entry), extra={"fields": fields})
+        log.log(level, "%s", _line(entry, call.session.id), extra={"fields": fields})
         for note in entry.notes:
             log.warning("%s %s: %s", entry.id, entry.rule, note)
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Entry, session: str) -> str:
+    whose = f"{session} " if session else ""
     method = entry.method.rpartition(".")[2]
     rule = f" rule={entry.rule}" if entry.rule else ""
     why = f" {fitting(entry.message, MOST_TRAILER_BYTES)}" if entry.message else ""
-    return f"{entry.id} {method}{rule} {entry.code} {entry.took * 1000:.1f}ms{why}"
+    return f"{whose}{entry.id} {method}{rule} {entry.code} {entry.took * 1000:.1f}ms{why}"
 
 
 def for_wire(status: Status, call: Call) -> Status:

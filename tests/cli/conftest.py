@@ -19,7 +19,7 @@ Write = Callable[..., Path]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("check", path)` gives what the command printed, on both streams, and its exit status."""
-    for name in ("FIXTURES", "SEED", "STRICT", "LENIENT", "TARGET"):
+    for name in ("FIXTURES", "SEED", "STRICT", "LENIENT", "TARGET", "TOKEN", "SESSION", "PORT"):
         monkeypatch.delenv(f"FM_EMULATOR_{name}", raising=False)
 
     def invoked(*arguments: Any, **more: Any) -> Result:

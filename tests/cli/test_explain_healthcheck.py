@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -110,6 +111,14 @@ def test_a_method_that_no_rule_is_asked_about_is_told_so(run: Run, strict: Emula
     assert "no rule is asked about this method" in run("explain", "c1", "--target", strict.target).output
 
 
+def test_json_is_the_answer_of_the_control_api(run: Run, strict: Emulator, client: Client) -> None:
+    client.complete(asking("Привет, эмулятор"))
+    told = json.loads(run("explain", "--json", "--target", strict.target).output)
+    assert told["call_id"] == "c1"
+    assert "✗ hello (fixtures[1] rules[0])" in told["text"]
+    assert "question: Привет, эмулятор" in told["rule"]
+
+
 def test_an_id_that_is_not_there_is_told(run: Run, strict: Emulator) -> None:
     result = run("explain", "c99", "--target", strict.target)
     assert result.exit_code == 1
@@ -127,7 +136,7 @@ def test_explaining_is_off_where_others_can_reach_it(run: Run) -> None:
     with Emulator(host="0.0.0.0") as emulator:
         result = run("explain", "--target", emulator.target)
         assert result.exit_code == 1
-        assert "its control API is off" in result.output
+        assert "the control API is off" in result.output
         assert run("healthcheck", "--target", emulator.target).exit_code == 0
 
 
@@ -151,7 +160,7 @@ def test_healthcheck_does_not_wait_longer_than_it_is_told(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         target = f"127.0.0.1:{silent.getsockname()[1]}"
         result = run("healthcheck", "--target", target, "--timeout", "0.1")
-    assert (result.exit_code, result.output.partition(" (")[0]) == (1, f"{target}: nothing answers there")
+    assert (result.exit_code, result.output) == (1, f"{target}: no answer in time\n")
 
 
 def test_what_is_no_target_is_told(run: Run, tmp_path: Path) -> None:

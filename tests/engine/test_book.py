@@ -163,6 +163,13 @@ def test_a_name_is_taken_once_across_files(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_taken_twice_is_told_though_one_of_the_rules_is_broken(tmp_path: Path) -> None:
+    file = written(tmp_path, "rules:\n- {name: a, reply: {txt: x}}\n- {name: a, reply: {text: y}}\n")
+    told = mistakes(file)
+    assert len(told) == 2
+    assert told[1] == f"{file}:3: name: this name is taken: the rule at {file}:2 is called a already"
+
+
 def test_a_snippets_name_is_taken_once_across_files(tmp_path: Path) -> None:
     first = written(tmp_path, "snippets: {a: {text: x}}\n", "1.yaml")
     second = written(tmp_path, "snippets:\n  a: {text: y}\n", "2.yaml")

@@ -284,3 +284,61 @@ def test_an_end_that_names_no_error_still_has_one(status: str, code: Code) -> No
 def test_a_timeline_that_counts_batches_is_a_batchs() -> None:
     assert uses_batches(compiled(timeline=[{"at": "1s"}, {"at": "2s", "completed_batches": 1}]).spec)
     assert not uses_batches(compiled(timeline=[{"at": "1s"}]).spec)
+
+
+# -- where an operation is to be done at the first Get
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("spec", "given_"),
+    [
+        ({}, False),
+        ({"error": "ABORTED"}, False),
+        ({"polls": {2: "UNAVAILABLE"}}, False),
+        ({"done_after": "1s"}, True),
+        ({"done_after_polls": 2}, True),
+        ({"timeline": [{"at": "1s", "done": True}]}, True),
+        ({"at_poll": 2, "error": "ABORTED"}, True),
+    ],
+)
+def test_a_timeline_knows_whether_its_times_were_given(call: str, spec: dict[str, Any], given_: bool) -> None:
+    life = timeline(call, **spec)
+    assert life.given is given_
+    assert life.failing(LOST).given is given_
+    assert (life.at_first_get() == life) is given_
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_life_without_given_times_can_end_at_the_first_get(call: str) -> None:
+    life = default_timeline(call).at_first_get()
+    assert not life.at(10**15, 0, {}).done
+    assert life.at(5, 1, {1: 5}) == Moment("COMPLETED", True, None, 0, 0, 5)
+    failed = timeline(call, error="ABORTED", polls={2: "UNAVAILABLE"}).at_first_get()
+    assert failure(failed.at(5, 1, {1: 5}), {}).code is Code.ABORTED
+    assert list(failed.faults) == [2]
+    assert default_timeline(call).failing(LOST).at_first_get().at(5, 1, {1: 5}).error == LOST
+
+
+# -- what comes next
+
+
+def test_the_next_stage_is_the_next_by_age_and_then_the_end() -> None:
+    life = default_timeline("completion_batch")
+    nexts = [life.following(age, 0) for age in seconds(0, 0.5, 1, 4, 5)]
+    assert nexts == [*life.stages, None]
+
+
+def test_the_next_stage_by_gets_is_the_one_with_the_fewest() -> None:
+    life = timeline("completion_batch", done_after_polls=4)
+    assert [stage.poll for n in range(4) if (stage := life.following(0, n)) is not None] == [1, 2, 4, 4]
+
+
+def test_a_get_that_ends_it_comes_before_the_end_by_age() -> None:
+    life = timeline("completion_batch", at_poll=3, error="INTERNAL", done_after="100s")
+    stages = [life.following(age, 0) for age in seconds(0, 5, 20)]
+    assert [(stage.at, stage.poll) for stage in stages if stage is not None] == [
+        (5 * SECOND, None),
+        (20 * SECOND, None),
+        (None, 3),
+    ]

@@ -55,7 +55,7 @@ def sound() -> Iterator[Sound]:
 
 def ended(sound: Sound) -> bool:
     """Whether no call but ours is under way: a call that never ends would hold its journal entry open."""
-    return all(entry.code is not None for entry in sound.emulator.session.journal)
+    return all(entry.code is not None for entry in sound.emulator.sessions.default.journal)
 
 
 def batch(**more: Any) -> Any:
@@ -84,18 +84,18 @@ def test_a_client_that_cancels_in_mid_stream_leaves_nothing_running(sound: Sound
 
 def test_a_deadline_of_a_millisecond_ends_the_work(sound: Sound) -> None:
     over = {"DEADLINE_EXCEEDED", "CANCELLED"}  # gRPC tells the client the one or the other, by whose clock is ahead
-    before = {entry.id for entry in sound.emulator.session.journal}
+    before = {entry.id for entry in sound.emulator.sessions.default.journal}
     for _ in range(30):
         assert sound.client.call(COMPLETION, asking("медленно", stream=True), timeout=0.001).code in over
     eventually(lambda: ended(sound))
-    assert {entry.code for entry in sound.emulator.session.journal if entry.id not in before} <= over
+    assert {entry.code for entry in sound.emulator.sessions.default.journal if entry.id not in before} <= over
     sound.serves()
 
 
 def test_a_client_that_never_reads_holds_nobody_up(sound: Sound) -> None:
     silent = RawClient(sound.emulator.target, window=10)
     silent.begin(COMPLETION, [asking("много", stream=True).SerializeToString()])
-    eventually(lambda: len(sound.emulator.session.journal) > 0)
+    eventually(lambda: len(sound.emulator.sessions.default.journal) > 0)
     assert sound.call(COMPLETION, asking("hi")).code == "OK"
     silent.close()
     eventually(lambda: ended(sound))
@@ -326,7 +326,7 @@ def test_any_ratio_makes_a_picture_or_is_refused(ratio: tuple[int, int]) -> None
 
 def test_pictures_that_were_fetched_do_not_pile_up() -> None:
     with Sound({"rules": [{"call": "generate_image", "operation": {"done_after_polls": 1}}]}) as sound:
-        operations = sound.emulator.session.operations
+        operations = sound.emulator.sessions.default.operations
         for n in range(40):
             operation = sound.call(PICTURE, drawing(f"кот {n}")).only
             operations.get(operation.id).play.final = lambda: ImageGenerationResponse(image=b"\xff\xd8")

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from emulator.api import ErrorInfo, QuotaFailure, RequestInfo, RetryInfo, RpcStatus
 from emulator.call import Call
-from emulator.clock import Clock
+from emulator.config import Config
 from emulator.engine.book import Book
-from emulator.engine.choose import State
 from emulator.errors import Code, Status
+from emulator.gates.access import Access
+from emulator.gates.session import Finder
 from emulator.journal import Entry
-from emulator.seed import Seed
 from emulator.services.router import Handler, Router, fitting, for_wire
-from emulator.sessions import Session
+from emulator.sessions import Sessions, Shared
 
 ASCII = "".join(chr(c) for c in range(0x20, 0x7F) if chr(c) != "%")
 TEXTS = st.one_of(
@@ -106,21 +106,25 @@ def test_scripted_trailers_are_kept_beside_the_details() -> None:
 # -- what becomes of calls
 
 
-def session() -> Session:
-    return Session("", Book(), State(), Clock(0), Seed(0))
+def sessions(seed: int = 0) -> Sessions:
+    return Sessions(Shared(Book()), Config(seed=seed, now=0))
+
+
+def routed(owner: Sessions, handlers: dict[str, Handler]) -> Router:
+    return Router(Finder(owner, Access(True, None), False), handlers)
 
 
 async def answered(handler: Handler, method: str = "/a.B/C") -> tuple[list[bytes], Status | None, Entry]:
     """The messages, the status that isn't OK, and the journal's entry."""
-    owner = session()
+    owner = sessions()
     messages: list[bytes] = []
     failed = None
     try:
-        async for message in Router(owner, {"/a.B/C": handler}).answer(Call(method, b"?", (), "peer")):
+        async for message in routed(owner, {"/a.B/C": handler}).answer(Call(method, b"?", (), "peer")):
             messages.append(message)  # noqa: PERF401 - what came before the error is kept
     except Status as status:
         failed = status
-    (entry,) = owner.journal
+    (entry,) = owner.default.journal
     return messages, failed, entry
 
 
@@ -175,37 +179,37 @@ async def _never(call: Call) -> AsyncIterator[bytes]:
 
 
 async def test_a_client_that_leaves_is_journalled_as_cancelled() -> None:
-    owner = session()
-    async with aclosing(Router(owner, {"/a.B/C": _never}).answer(Call("/a.B/C", b"", (), "peer"))) as messages:  # type: ignore[type-var]
+    owner = sessions()
+    async with aclosing(routed(owner, {"/a.B/C": _never}).answer(Call("/a.B/C", b"", (), "peer"))) as messages:  # type: ignore[type-var]
         assert await anext(messages) == b"one"
-    (entry,) = owner.journal
+    (entry,) = owner.default.journal
     assert (entry.code, entry.message, entry.sent) == ("CANCELLED", "the client left", 1)
 
 
 async def test_a_client_whose_deadline_has_passed_is_told_from_one_that_left() -> None:
-    owner = session()
+    owner = sessions()
     late = Call("/a.B/C", b"", (), "peer", deadline=0.0)
-    async with aclosing(Router(owner, {"/a.B/C": _never}).answer(late)) as messages:  # type: ignore[type-var]
+    async with aclosing(routed(owner, {"/a.B/C": _never}).answer(late)) as messages:  # type: ignore[type-var]
         await anext(messages)
-    (entry,) = owner.journal
+    (entry,) = owner.default.journal
     assert entry.code == "DEADLINE_EXCEEDED"
 
 
 async def test_health_and_reflection_stay_out_of_the_journal() -> None:
-    owner = session()
+    owner = sessions()
 
     async def handler(call: Call) -> AsyncIterator[bytes]:
         yield b"fine"
 
-    router = Router(owner, {"/grpc.health.v1.Health/Check": handler})
+    router = routed(owner, {"/grpc.health.v1.Health/Check": handler})
     got = [m async for m in router.answer(Call("/grpc.health.v1.Health/Check", b"", (), "peer"))]
-    assert (got, len(owner.journal)) == ([b"fine"], 0)
+    assert (got, len(owner.default.journal)) == ([b"fine"], 0)
 
 
 async def test_ids_come_from_the_seed_and_the_number_of_the_call_alone() -> None:
     async def ids(seed: int) -> list[str]:
-        owner = Session("", Book(), State(), Clock(0), Seed(seed))
-        router, calls = Router(owner, {}), [Call("/a.B/C", b"", (), "peer") for _ in range(3)]
+        owner = sessions(seed)
+        router, calls = routed(owner, {}), [Call("/a.B/C", b"", (), "peer") for _ in range(3)]
         for each in calls:
             with pytest.raises(Status):
                 [_ async for _ in router.answer(each)]

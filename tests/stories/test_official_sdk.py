@@ -70,7 +70,7 @@ def test_a_reader_that_stops_early_ends_the_call(serve: Serve, studio: Studio) -
     stream = studio(emulator).models.completions("yandexgpt").run_stream("сказку")
     next(iter(stream))
     stream.close()  # type: ignore[attr-defined]
-    entry = next(entry for entry in emulator.session.journal if entry.kind == "completion")
+    entry = next(entry for entry in emulator.sessions.default.journal if entry.kind == "completion")
     assert eventually(lambda: entry.code) == "CANCELLED"
 
 
@@ -269,7 +269,7 @@ def test_json_that_breaks_its_schema_comes_as_scripted_and_is_noted(serve: Serve
     model = studio(emulator).models.completions("yandexgpt")
     result = model.configure(response_format={"name": "person", "json_schema": schema}).run("кто ты")
     assert json.loads(result.text) == {"age": "старый"}
-    (entry,) = (entry for entry in emulator.session.journal if entry.kind == "completion")
+    (entry,) = (entry for entry in emulator.sessions.default.journal if entry.kind == "completion")
     assert "$.age" in entry.notes[0]
 
 
@@ -321,7 +321,7 @@ def test_two_quota_errors_and_then_a_reply_are_one_run(serve: Serve, studio: Stu
     replies = [{"error": {"code": "RESOURCE_EXHAUSTED"}, "repeat": 2}, {"text": "теперь можно"}]
     emulator = serve({"rules": [{"per": per, "replies": replies}]})
     assert studio(emulator).models.completions("yandexgpt").run("можно?").text == "теперь можно"
-    codes = [entry.code for entry in emulator.session.journal if entry.kind == "completion"]
+    codes = [entry.code for entry in emulator.sessions.default.journal if entry.kind == "completion"]
     assert codes == ["RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED", "OK"]
 
 
@@ -336,7 +336,7 @@ def test_quota_errors_without_end_are_raised_with_the_services_wording(serve: Se
         studio(emulator).models.completions("yandexgpt").run("можно?")
     assert failed.value.code().name == "RESOURCE_EXHAUSTED"
     assert "quota limit exceed" in (failed.value.details() or "")
-    assert len([entry for entry in emulator.session.journal if entry.kind == "completion"]) == 5
+    assert len([entry for entry in emulator.sessions.default.journal if entry.kind == "completion"]) == 5
 
 
 def test_an_error_names_the_clients_request_id(serve: Serve, studio: Studio) -> None:
@@ -352,7 +352,7 @@ def test_an_invalid_request_is_refused_and_not_retried(serve: Serve, studio: Stu
     emulator = serve()
     with pytest.raises(AioRpcError, match="empty message text"):
         studio(emulator).models.completions("yandexgpt").run("")
-    assert len([entry for entry in emulator.session.journal if entry.kind == "completion"]) == 1
+    assert len([entry for entry in emulator.sessions.default.journal if entry.kind == "completion"]) == 1
 
 
 def test_a_stream_that_breaks_off_raises_after_what_it_gave(serve: Serve, studio: Studio) -> None:

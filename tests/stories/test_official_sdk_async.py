@@ -64,7 +64,7 @@ async def test_a_reader_that_stops_early_ends_the_call(begin: Begin) -> None:
     stream = sdk.models.completions("yandexgpt").run_stream("сказку")
     await stream.__anext__()
     await stream.aclose()  # type: ignore[attr-defined]
-    (entry,) = (entry for entry in emulator.session.journal if entry.kind == "completion")
+    (entry,) = (entry for entry in emulator.sessions.default.journal if entry.kind == "completion")
     assert await asyncio.to_thread(eventually, lambda: entry.code) == "CANCELLED"
 
 
@@ -108,7 +108,7 @@ async def test_a_picture(begin: Begin) -> None:
 async def test_two_quota_errors_and_then_a_reply(begin: Begin) -> None:
     emulator, sdk = await begin({"replies": [{"error": "RESOURCE_EXHAUSTED", "repeat": 2}, {"text": "теперь можно"}]})
     assert (await sdk.models.completions("yandexgpt").run("можно?")).text == "теперь можно"
-    assert [entry.code for entry in emulator.session.journal if entry.kind][-1] == "OK"
+    assert [entry.code for entry in emulator.sessions.default.journal if entry.kind][-1] == "OK"
 
 
 async def test_a_stream_that_breaks_off(begin: Begin) -> None:
@@ -127,7 +127,7 @@ async def test_many_calls_at_once_all_come_back(begin: Begin) -> None:
     await model.run("первый")
     results = await asyncio.gather(*(model.run(f"вопрос {i}") for i in range(100)))
     assert [result.text for result in results] == [f"вопрос {i}!" for i in range(100)]
-    assert {entry.code for entry in emulator.session.journal} == {"OK"}
+    assert {entry.code for entry in emulator.sessions.default.journal} == {"OK"}
 
 
 async def test_both_faces_of_the_sdk_and_two_emulators_live_in_one_process() -> None:

@@ -101,7 +101,7 @@ def test_a_client_that_leaves_ends_the_work_at_once(serve: Serve, connect: Conne
     call = connect(emulator).begin(PATH, asking("Расскажи сказку", stream=True))
     next(call)
     next(call)
-    (entry,) = emulator.session.journal
+    (entry,) = emulator.sessions.default.journal
     assert entry.code is None
     call.cancel()
     assert eventually(lambda: entry.code) == "CANCELLED"
@@ -111,7 +111,7 @@ def test_a_client_that_leaves_ends_the_work_at_once(serve: Serve, connect: Conne
 def test_a_client_that_leaves_before_the_first_message_ends_the_work_too(serve: Serve, connect: Connect) -> None:
     emulator = serve({"rules": [{"reply": {"text": "поздно", "delay": "1h"}}]})
     call = connect(emulator).begin(PATH, asking("Быстрее"))
-    (entry,) = eventually(lambda: list(emulator.session.journal))
+    (entry,) = eventually(lambda: list(emulator.sessions.default.journal))
     call.cancel()
     assert eventually(lambda: entry.code) == "CANCELLED"
     assert entry.sent == 0
@@ -122,7 +122,7 @@ def test_a_deadline_that_passes_ends_the_work_and_is_named_in_the_journal(serve:
     reply = connect(emulator).call(PATH, asking("Расскажи сказку", stream=True), timeout=0.3)
     assert reply.code == "DEADLINE_EXCEEDED"
     assert len(reply.messages) == 2
-    (entry,) = emulator.session.journal
+    (entry,) = emulator.sessions.default.journal
     assert eventually(lambda: entry.code) == "DEADLINE_EXCEEDED"
 
 

@@ -60,7 +60,7 @@ def test_a_watcher_hears_not_serving_while_calls_under_way_still_finish(connect:
             watching = client.begin("grpc.health.v1.Health/Watch", HealthCheckRequest(service=COMPLETION))
             assert HealthCheckResponse.FromString(next(watching)).status == SERVING
             answer = pool.submit(client.complete, asking("Привет"))
-            eventually(lambda: len(emulator.session.journal))
+            eventually(lambda: len(emulator.sessions.default.journal))
             following = pool.submit(next, watching)
         assert HealthCheckResponse.FromString(following.result()).status == NOT_SERVING
         assert answer.result().only.alternatives[0].message.text == "готово"
@@ -156,4 +156,4 @@ def test_health_and_reflection_leave_the_journal_alone(serve: Serve, connect: Co
     client = connect(emulator)
     assert client.call("grpc.health.v1.Health/Check", HealthCheckRequest()).code == "OK"
     assert Reflection(client, "v1").services()
-    assert len(emulator.session.journal) == 0
+    assert len(emulator.sessions.default.journal) == 0

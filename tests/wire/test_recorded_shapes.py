@@ -69,7 +69,7 @@ def same(recorded: Any, told: Any, given: dict[str, str], name: str = "") -> Non
 def test_a_recording_written_as_fixtures_comes_back_equal(serve: Serve, connect: Connect, recording: Path) -> None:
     emulator = serve(str(recording.with_suffix(".yaml")), strict=True)
     replayed(connect(emulator), json.loads(recording.read_text(encoding="utf-8")))
-    assert {entry.code for entry in emulator.session.journal} == {"OK"}
+    assert {entry.code for entry in emulator.sessions.default.journal} == {"OK"}
 
 
 def test_every_recorded_shape_is_there() -> None:

@@ -59,7 +59,7 @@ def test_an_unknown_method_is_unimplemented_with_a_hint(serve: Serve, connect: C
     reply = connect(emulator).call(method, b"")
     assert reply.code == "UNIMPLEMENTED"
     assert hint in reply.text
-    (entry,) = emulator.session.journal
+    (entry,) = emulator.sessions.default.journal
     assert (entry.method, entry.code) == (method, "UNIMPLEMENTED")
 
 
@@ -169,7 +169,7 @@ def test_any_code_can_be_scripted_by_its_name_alone(serve: Serve, connect: Conne
     reply = connect(emulator).complete(asking("Привет"))
     assert reply.code == code
     assert reply.text
-    (entry,) = emulator.session.journal
+    (entry,) = emulator.sessions.default.journal
     assert (entry.code, entry.message) == (code, reply.text)
 
 
@@ -194,7 +194,7 @@ def test_trailers_stay_within_4_kib_however_long_the_scripted_message(
     encoded_details = (len(reply.trailers["grpc-status-details-bin"]) + 2) // 3 * 4
     assert on_the_wire(reply.text) + encoded_details <= 4096
     assert detail(reply, RequestInfo).request_id == reply.headers["x-request-id"]
-    (entry,) = emulator.session.journal
+    (entry,) = emulator.sessions.default.journal
     assert entry.message == message
 
 
@@ -217,7 +217,7 @@ def test_strict_refuses_what_no_rule_matches_and_says_what_was_nearest(serve: Se
     reply = connect(emulator).complete(asking("Привет, эмулятор"))
     assert reply.code == "FAILED_PRECONDITION"
     assert "greeting" in reply.text
-    (entry,) = emulator.session.journal
+    (entry,) = emulator.sessions.default.journal
     assert entry.id in reply.text
     assert connect(emulator).complete(asking("Привет")).code == "OK"
 
@@ -225,7 +225,7 @@ def test_strict_refuses_what_no_rule_matches_and_says_what_was_nearest(serve: Se
 def test_credentials_never_reach_the_journal(serve: Serve, connect: Connect) -> None:
     emulator = serve()
     connect(emulator).complete(asking("Привет"), metadata=[("authorization", "Api-Key AQVN-very-secret-key-of-mine")])
-    (entry,) = emulator.session.journal
+    (entry,) = emulator.sessions.default.journal
     (kept,) = (value for key, value in entry.metadata if key == "authorization")
     assert "secret" not in str(kept)
 

@@ -1,0 +1,131 @@
+"""A session as bytes, and back: rules, states, operations, counters and clock.
+
+The same snapshot and the same calls give the same bytes, in this process or another: every random choice is a hash of
+the seed and of counters, and both are in it. It is JSON, so that it can be looked at and kept beside a test. The
+journal is not in it: after a restore it is empty, and what verification has counted begins anew.
+
+The files' rules are in it too. Restored where the files say the same, the session goes on sharing them; elsewhere it
+gets those of the snapshot for its own and no longer follows reloads.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from .engine.choose import State
+from .engine.layers import Layer, dumped, revived
+from .errors import Code, FixtureError, Status
+from .replies.stored import Count, StoredOperation
+from .seed import Seed
+from .sessions import OWN, PARTS, Session, Shared
+
+FORMAT = 1
+_END = 253_402_300_800 * 1_000_000_000  # ns: the year 10000, which no timestamp reaches
+
+
+class _Counters(Struct, forbid_unknown_fields=True):
+    chosen: dict[str, Count]
+    given: list[tuple[str, str, Count]]
+    scenario: dict[str, str]
+    calls: Count
+    asides: Count
+    layers: Count
+
+
+class _Clock(Struct, forbid_unknown_fields=True):
+    now: int
+    frozen: bool
+    speed: Annotated[float, Meta(gt=0, le=1_000_000)]
+
+
+class _Added(Struct, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(pattern="^r[1-9][0-9]{0,17}$")]
+    rules: Any
+
+
+class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emulator snapshot"):
+    """What a snapshot holds; `seed` is the root and the path below it that the session's choices grow from."""
+
+    format: int
+    session: str
+    strict: bool
+    immediate: bool
+    seed: tuple[int, bytes]
+    clock: _Clock
+    counters: _Counters
+    files: Any
+    own: Any
+    added: list[_Added]
+    operations: list[StoredOperation]
+
+
+async def taken(session: Session) -> bytes:
+    """The session as it is now. Pictures that were asked for and not drawn yet are drawn first, in a thread."""
+    await session.operations.drawn_all()
+    state, clock = session.state, session.clock
+    snapshot = Snapshot(
+        format=FORMAT,
+        session=session.id,
+        strict=session.strict,
+        immediate=session.immediate,
+        seed=(session.seed.root, session.seed.path),
+        clock=_Clock(clock.now(), clock.frozen, clock.speed),
+        counters=_Counters(
+            dict(state.chosen),
+            [(identity, counter, n) for (identity, counter), n in state.given.items()],
+            dict(state.scenario),
+            session.calls["call"],
+            session.calls["aside"],
+            session.numbered,
+        ),
+        files=dumped(session.shared.book),
+        own=dumped(session.own.book) if session.own is not None else None,
+        added=[_Added(layer.id, dumped(layer.book)) for layer in session.added],
+        operations=session.operations.dump(),
+    )
+    return msgspec.json.format(msgspec.json.encode(snapshot), indent=1)
+
+
+def restored(session: Session, snapshot: bytes) -> None:
+    """Make `session` what it was when `snapshot` was taken, of it or of another.
+
+    Raises INVALID_ARGUMENT for what is no snapshot; the session then stays as it is.
+    """
+    try:
+        found = _read(snapshot)
+        files = revived(found.files)
+        layers = [Layer(added.id, revived(added.rules)) for added in found.added]
+        if found.own is not None:
+            layers.append(Layer(OWN, revived(found.own)))
+        operations = session.operations.checked(found.operations)
+    except (ValueError, FixtureError) as failed:  # msgspec's errors are ValueErrors
+        raise Status(Code.INVALID_ARGUMENT, f"that is no snapshot that can be restored: {failed}") from None
+    counters = found.counters
+    same = dumped(session.home.book) == found.files
+    session.reset([part for part in PARTS if part != "clock"])  # who waits for the clock sees it move once
+    if not same:
+        session.shared = Shared(files)
+    session.lay(layers, counters.layers)
+    session.strict, session.immediate = found.strict, found.immediate
+    session.seed = Seed(*found.seed)
+    given = {(identity, counter): n for identity, counter, n in counters.given}
+    session.state = State(counters.chosen, given, counters.scenario)
+    session.calls = {"call": counters.calls, "aside": counters.asides}
+    session.clock.set(found.clock.now, found.clock.frozen, found.clock.speed)
+    session.operations.put(operations)
+
+
+def _read(snapshot: bytes) -> Snapshot:
+    """The snapshot of these bytes. Raises ValueError for what this emulator can't have made."""
+    found = msgspec.json.decode(snapshot, type=Snapshot)
+    if found.format != FORMAT:
+        raise ValueError(f"its format is {found.format}; this emulator reads {FORMAT}")
+    if not 0 <= found.clock.now < _END:
+        raise ValueError("clock.now: it is not between the years 1970 and 9999")
+    numbers = [int(added.id[1:]) for added in found.added]
+    if len(set(numbers)) < len(numbers) or max(numbers, default=0) > found.counters.layers:
+        raise ValueError("added: each layer has a number of its own, up to that of counters.layers")
+    return found
