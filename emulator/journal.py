@@ -167,13 +167,7 @@ class Journal:
         return len(self._entries)
 
     def add(self, entry: Entry) -> None:
-        """Open an entry, making room for it among the finished ones; open calls stay.
-
-        Numbers begin again when a session is reset: a call from before that is still open gives way to its namesake.
-        """
-        older = self._entries.pop(entry.id, None)
-        if older is not None:
-            self._forget(older)
+        """Open an entry, making room for it among the finished ones; open calls stay."""
         self._entries[entry.id] = entry
         self._bytes += _came(entry)
         self._make_room()
@@ -184,7 +178,7 @@ class Journal:
         """The call is over; what was told of it counts from now on, and subscribers get it. Entries that are not in the
         journal are left alone.
         """
-        if self._entries.get(entry.id) is not entry:
+        if not self.holds(entry):
             return
         told = _told(entry)
         self._finished.append((entry, _came(entry) + told))
@@ -194,12 +188,14 @@ class Journal:
         self._make_room()
 
     def clear(self) -> None:
-        """Forget the finished calls, and how many were evicted; open ones stay and may be closed as ever."""
-        for entry, size in self._finished:
-            del self._entries[entry.id]
-            self._bytes -= size
+        """Forget all calls, and how many were evicted. What is open ends outside of it, and is nobody's any more."""
+        self._entries.clear()
         self._finished.clear()
-        self.evicted = 0
+        self._bytes = self.evicted = 0
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether this very entry is kept."""
+        return self._entries.get(entry.id) is entry
 
     def subscribe(self) -> Subscription:
         """The entries that close from now on."""

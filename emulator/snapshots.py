@@ -31,7 +31,6 @@ class _Counters(Struct, forbid_unknown_fields=True):
     given: list[tuple[str, str, Count]]
     scenario: dict[str, str]
     calls: Count
-    asides: Count
     layers: Count
 
 
@@ -78,7 +77,6 @@ async def taken(session: Session) -> bytes:
             [(identity, counter, n) for (identity, counter), n in state.given.items()],
             dict(state.scenario),
             session.calls["call"],
-            session.calls["aside"],
             session.numbered,
         ),
         files=dumped(session.shared.book),
@@ -113,7 +111,7 @@ def restored(session: Session, snapshot: bytes) -> None:
     session.seed = Seed(*found.seed)
     given = {(identity, counter): n for identity, counter, n in counters.given}
     session.state = State(counters.chosen, given, counters.scenario)
-    session.calls = {"call": counters.calls, "aside": counters.asides}
+    session.calls["call"] = counters.calls  # those of tools are no part of the story: asking for a snapshot is one
     session.clock.set(found.clock.now, found.clock.frozen, found.clock.speed)
     session.operations.put(operations)
 

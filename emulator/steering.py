@@ -291,6 +291,7 @@ class Scripted:
 
     def __init__(self, steering: Steering, layer: Layer) -> None:
         self._steering, self._layer = steering, layer
+        self._identities: tuple[str, ...] = ()
 
     @property
     def book(self) -> Book:
@@ -308,14 +309,26 @@ class Scripted:
     @property
     def times(self) -> int:
         """How often they were chosen."""
-        chosen = self._steering._session.state.chosen
-        return sum(chosen.get(rule.identity, 0) for rule in self.book.rules)
+        session = self._steering._session
+
+        def work() -> int:
+            return sum(session.state.chosen.get(identity, 0) for identity in self._counted())
+
+        return self._steering._place.do(work)
+
+    def _counted(self) -> tuple[str, ...]:
+        """What the session counts them by: their identities in its stack, or, once they are gone, the last ones."""
+        session = self._steering._session
+        if self._layer in session.added:
+            self._identities = tuple(rule.identity for rule, layer in session.ruled() if layer == self._layer.id)
+        return self._identities
 
     def remove(self) -> None:
         """Take them away; nothing happens if they are gone."""
         session = self._steering._session
 
         def work() -> None:
+            self._counted()
             if self._layer in session.added:
                 session.remove(self._layer.id)
 

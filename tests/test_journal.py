@@ -198,20 +198,20 @@ def test_what_changes_after_a_call_has_closed_does_not_upset_the_count() -> None
 # -- clearing
 
 
-def test_clearing_forgets_what_has_ended_and_leaves_what_is_open() -> None:
+def test_clearing_forgets_every_call_and_what_ends_later_is_left_out() -> None:
     journal = Journal(limit_entries=3)
     still = entry(0, code=None)
     journal.add(still)
     for n in range(1, 6):
         journal.add(entry(n))
     journal.clear()
-    assert (ids(journal), journal.evicted) == (["c0"], 0)
+    assert (ids(journal), journal.evicted, journal.holds(still)) == ([], 0, False)
     still.code = "OK"
     journal.close(still)
-    assert journal.get("c0") is still
+    assert ids(journal) == []
 
 
-def test_a_call_that_is_open_over_a_clearing_gives_way_to_its_namesake() -> None:
+def test_a_call_that_is_open_over_a_clearing_is_not_taken_for_its_namesake() -> None:
     journal = Journal(limit_entries=1)
     old, new = entry(1, code=None), entry(1, code=None)
     journal.add(old)
@@ -219,7 +219,7 @@ def test_a_call_that_is_open_over_a_clearing_gives_way_to_its_namesake() -> None
     journal.add(new)
     old.code = new.code = "OK"
     journal.close(old)
-    assert journal.get("c1") is new
+    assert (journal.get("c1") is new, journal.holds(old)) == (True, False)
     journal.close(new)
     journal.add(entry(2))
     assert (ids(journal), journal.evicted) == (["c2"], 1)

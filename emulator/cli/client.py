@@ -18,8 +18,8 @@ CONTROL = "/emulator.v1.ControlService/"
 LARGEST = 64 * 1024 * 1024
 """Bytes of an answer that are taken; snapshots and journals are larger than gRPC's own 4 MiB."""
 
-LARGEST_REQUEST = 4 * 1024 * 1024
-"""Bytes of a request that the emulator takes: gRPC's own limit."""
+LARGEST_REQUEST = 64 * 1024 * 1024
+"""Bytes of a request that the control API takes."""
 
 
 class Unreachable(Exception):

@@ -30,11 +30,15 @@ half.
 LEAST_MESSAGE = 400
 """Bytes that a message keeps before details are left out for it."""
 
+MOST_REQUEST_BYTES = 4 * 1024 * 1024
+"""What a gRPC server takes unless told otherwise; only the control API takes more."""
+
 LONGEST_ID = 256
 """Characters of a client's request id that are echoed; gRPC refuses to send what is not printable ASCII."""
 _IDS = ("x-request-id", "x-client-request-id")
 
-QUIET = ("/grpc.", "/emulator.")
+_CONTROL = "/emulator."
+QUIET = ("/grpc.", _CONTROL)
 """Methods of tools, not of programs: not in the journal, nor in the log unless at debug, and not counted as calls."""
 
 
@@ -82,13 +86,17 @@ class Router:
             self._close(call)
 
     def _open(self, call: Call, began: float) -> Status | None:
-        """Give `call` its session, ids and entry; the refusal if it names no session that it may have."""
+        """Give `call` its session, ids and entry; the refusal of what goes no further than here."""
         refused = None
         try:
             session = call.session = self._finder.find(call)
         except Status as status:
             refused, session = status, self._finder.default
             call.session = session
+        size = len(call.request)
+        if size > MOST_REQUEST_BYTES and not call.method.startswith(_CONTROL):
+            text = f"Received message larger than max ({size} vs. {MOST_REQUEST_BYTES})"  # as gRPC words it
+            refused, call.request = Status(Code.RESOURCE_EXHAUSTED, text), b""
         session.holders += 1
         quiet = call.method.startswith(QUIET)
         kind, n = session.counted(quiet)
@@ -119,9 +127,10 @@ class Router:
         if not call.method.startswith(QUIET):
             session.clock.leave()
             session.open_calls -= 1
-            session.habits.closed(entry)
-            session.tally.closed(entry)
-            session.journal.close(entry)
+            if session.journal.holds(entry):  # else the session was reset meanwhile
+                session.habits.closed(entry)
+                session.tally.closed(entry)
+                session.journal.close(entry)
         self._log(call)
 
     def _handler(self, call: Call) -> Handler:

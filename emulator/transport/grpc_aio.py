@@ -26,6 +26,7 @@ OPTIONS = (
     ("grpc.so_reuseport", 0),  # or a taken port would be shared silently
     ("grpc.server.max_pending_requests", 100_000),  # without these two, bursts on one channel come back CANCELLED
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # for rules and snapshots; of others the router takes less
     ("grpc.max_metadata_size", 64 * 1024),
     ("grpc.absolute_max_metadata_size", 128 * 1024),
 )

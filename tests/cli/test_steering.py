@@ -258,7 +258,10 @@ def test_warnings_are_told_by_the_names_that_files_have_here(on: Run, write: Wri
     assert warning.startswith(f"{file}:")
 
 
-def test_fixtures_that_are_too_large_for_a_request_are_refused_with_their_size(on: Run, write: Write) -> None:
+def test_fixtures_that_are_too_large_for_a_request_are_refused_with_their_size(
+    on: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulator.cli.rules.LARGEST_REQUEST", 4 << 20)
     write("я" * (2 << 20), "f/long.md")
     file = write({"rules": [{"reply": {"text": {"file": "long.md"}}}]}, "f/chat.yaml")
     result = on("rules", "apply", file)
