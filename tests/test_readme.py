@@ -49,3 +49,10 @@ def test_the_readme_names_only_files_that_are_there() -> None:
     for page in ("README.md", "emulator/README.md"):
         links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
         assert all((ROOT / page).parent.joinpath(link).exists() for link in links)
+
+
+def test_the_test_of_the_readme_passes(fm_emulator: Emulator) -> None:
+    (block,) = blocks("README.md", "py")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    names["test_it_answers"](fm_emulator)
