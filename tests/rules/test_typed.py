@@ -47,6 +47,7 @@ def test_importing_it_imports_nothing_but_typing() -> None:
         "import sys, typing, importlib.util as u\n"
         f"s = u.spec_from_file_location('typed', {typed.__file__!r})\n"
         "m = u.module_from_spec(s)\n"
+        "import __future__\n"
         "before = set(sys.modules)\n"
         "s.loader.exec_module(m)\n"
         "print(sorted(set(sys.modules) - before))\n"
