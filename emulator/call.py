@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from .api import METHODS
+from .errors import Code, Status
+
 if TYPE_CHECKING:
     from .journal import Entry
     from .sessions import Session
@@ -57,6 +60,19 @@ class Call(Struct):
     def texts(self) -> Mapping[str, str]:
         """The request's text metadata, the first value of each key."""
         return texts_of(self.metadata)
+
+
+def parsed(call: Call) -> Any:
+    """The request message, which `call.message` keeps. Raises INVALID_ARGUMENT for bytes that are none."""
+    if call.message is not None:
+        return call.message
+    method = METHODS[call.method]
+    try:
+        call.message = method.input.FromString(call.request)
+    except Exception:  # protobuf raises DecodeError, and others for text that is not UTF-8
+        name = method.input_name.rpartition(".")[2]
+        raise Status(Code.INVALID_ARGUMENT, f"the request is not a serialized {name}") from None
+    return call.message
 
 
 def texts_of(metadata: Sequence[tuple[str, str | bytes]]) -> dict[str, str]:

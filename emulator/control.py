@@ -16,7 +16,7 @@ from typing import Any
 from . import __version__
 from .api import METHODS, Timestamp, message_class, to_dict
 from .api import Duration as DurationMessage
-from .call import Call
+from .call import Call, parsed
 from .calls import CALLS_BY_METHOD
 from .clock import SECOND, Clock, Monotonic
 from .engine.book import load
@@ -25,11 +25,10 @@ from .engine.query import Query, compile_query, subject_of
 from .engine.reach import warnings
 from .engine.verify import CHECKS, DEFAULT_CHECKS, wanted
 from .errors import Code, FixtureError, Status, UsageError
+from .gates import Handler
 from .gates.access import Access
 from .journal import Entry
 from .operations import Record, error_of
-from .services.decide import parsed
-from .services.router import Handler
 from .sessions import PARTS, Session, Sessions
 
 _PACKAGE = "emulator.v1"

@@ -23,12 +23,10 @@ from .config import Config, from_values
 from .control import Control, timestamp
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import Gates
-from .gates import validation as validation_gate
+from .gates import checking, guarded, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .services import completion, endpoint, generation, operation, reflection
-from .services.decide import decider
 from .services.health import Health
 from .services.router import Router
 from .sessions import Sessions, Shared
@@ -155,13 +153,10 @@ class Emulator(Steering):
         self.place.do(work)
 
     def _routed(self) -> Router:
-        gates = Gates() if self.config.lenient else Gates(validation=validation_gate.check)
-        decide = decider(gates)
+        gates = () if self.config.lenient else (checking(validation.check),)
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
-            **completion.handlers(decide),
-            **generation.handlers(decide),
-            **operation.handlers(),
+            **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),
             **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),
             **reflection.handlers(lambda: router.services),

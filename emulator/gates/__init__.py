@@ -1,35 +1,43 @@
 """What a call passes before it is answered, in one order: session, validation, auth, quota, idempotency, fault.
 
-A gate lets a call through or raises the Status that refuses it. `Gates` holds them all; those that nothing has been
-configured for are open.
+A gate takes the call and what stands behind it, the next gate and at last the service. It raises the Status that
+refuses the call, or hands on what is behind it: as it is, or wrapped where it has something to do at the call's end.
+The session is found before, by the router; discovery, health, reflection and the control API have no gates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import reduce
 
-from msgspec import Struct
+from ..call import Call, parsed
+from ..calls import CALLS_BY_METHOD
 
-from ..call import Call
-
-Gate = Callable[[Call, str], None]
-"""Takes the call and the fixture language's name for it."""
-
-
-def opened(call: Call, name: str) -> None:
-    """A gate that lets everything through."""
+Handler = Callable[[Call], AsyncIterator[bytes]]
+Gate = Callable[[Call, Handler], AsyncIterator[bytes]]
 
 
-class Gates(Struct, frozen=True):
-    """The gates between a parsed request and the engine; the session is found before a request is parsed."""
+def reading(call: Call, following: Handler) -> AsyncIterator[bytes]:
+    """The first gate of all: the request must be a message of its method."""
+    parsed(call)
+    call.entry.kind = CALLS_BY_METHOD.get(call.method, "")
+    return following(call)
 
-    validation: Gate = opened
-    auth: Gate = opened
-    quota: Gate = opened
-    idempotency: Gate = opened
-    fault: Gate = opened
 
-    def admit(self, call: Call, name: str) -> None:
-        """Pass `call` through every gate in order. Raises the refusing gate's Status."""
-        for gate in (self.validation, self.auth, self.quota, self.idempotency, self.fault):
-            gate(call, name)
+def checking(check: Callable[[Call], None]) -> Gate:
+    """A gate that looks at the call once, before it is answered, and raises what refuses it."""
+
+    def gate(call: Call, following: Handler) -> AsyncIterator[bytes]:
+        check(call)
+        return following(call)
+
+    return gate
+
+
+def guarded(handlers: Mapping[str, Handler], gates: Sequence[Gate]) -> Mapping[str, Handler]:
+    """`handlers`, each behind these gates, the first passed first."""
+    return {path: reduce(_behind, reversed((reading, *gates)), handler) for path, handler in handlers.items()}
+
+
+def _behind(following: Handler, gate: Gate) -> Handler:
+    return lambda call: gate(call, following)

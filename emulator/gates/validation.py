@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import wording
 from ..call import Call
+from ..calls import METHODS_BY_CALL
 from ..errors import Code, Status
 from ..replies import tokens
 from ..rules.operators import Model
@@ -32,9 +33,11 @@ CONTEXT: Mapping[str, int] = {
 """Input tokens that a model takes; of others nothing is known, and nothing is refused."""
 
 
-def check(call: Call, name: str) -> None:
-    """Raise the refusal that the real service would give to `call.message`, a request of the call `name`."""
-    CHECKS[name](call)
+def check(call: Call) -> None:
+    """Raise the refusal that the real service would give to `call.message`."""
+    of_method = CHECKS.get(call.method)
+    if of_method is not None:
+        of_method(call)
 
 
 def _completion(call: Call) -> None:
@@ -114,8 +117,9 @@ def _in_session(call: Call, text: str) -> Status:
 
 
 CHECKS: Mapping[str, Callable[[Call], None]] = {
-    "completion": _completion,
-    "completion_async": _completion,
-    "completion_batch": _batch,
-    "generate_image": _image,
+    METHODS_BY_CALL["completion"]: _completion,
+    METHODS_BY_CALL["completion_async"]: _completion,
+    METHODS_BY_CALL["completion_batch"]: _batch,
+    METHODS_BY_CALL["generate_image"]: _image,
 }
+"""By the path of the method; requests of others are never refused."""

@@ -87,7 +87,10 @@ def parse(text: str, file: str, mistakes: list[Mistake], warnings: list[Mistake]
         mistakes.append(mistake_at(file, refused.mark, refused.text))
         return None
     except yaml.MarkedYAMLError as error:
-        mistakes.append(reworded(error, file, text.splitlines()))
+        if "nesting depth" in (error.problem or ""):  # newer scanners have a bound of their own, and come to it first
+            mistakes.append(mistake_at(file, error.problem_mark, f"nested deeper than {MAX_DEPTH} levels"))
+        else:
+            mistakes.append(reworded(error, file, text.splitlines()))
         return None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         mistakes.append(Mistake(file, 0, 0, f"can't be read as YAML: {error}"))

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Mapping
 
 from ..call import Call
 from ..calls import METHODS_BY_CALL
+from ..gates import Handler
 from ..replies.streams import FOREVER
-from .decide import Decide, begin
-from .router import Handler
+from .decide import begin, decide
 
 
-def handlers(decide: Decide) -> Mapping[str, Handler]:
+def handlers() -> Mapping[str, Handler]:
     """The service's methods by path."""
 
     async def completion(call: Call) -> AsyncIterator[bytes]:
-        play, _ = decide(call, "completion")
+        play, _ = decide(call)
         call.entry.play = play
         clock = call.session.clock
         at = await begin(play, call)

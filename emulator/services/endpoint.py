@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ..api import ApiEndpoint, ListApiEndpointsResponse
-from ..call import Call
+from ..call import Call, parsed
 from ..errors import Code, Status
-from .decide import parsed
-from .router import Handler
+from ..gates import Handler
 
 IDS = (
     "ai-fomo-dataset",

@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator, Mapping
 
 from ..call import Call
 from ..calls import CALLS_BY_METHOD, METHODS_BY_CALL, OPERATIONS
+from ..gates import Handler
 from ..operations import PREFIXES, Record
 from ..replies.timeline import default_timeline
-from .decide import Decide, begin
-from .router import Handler
+from .decide import begin, decide
 
 
-def handlers(decide: Decide) -> Mapping[str, Handler]:
+def handlers() -> Mapping[str, Handler]:
     """The services' methods by path."""
 
     async def create(call: Call) -> AsyncIterator[bytes]:
         name = CALLS_BY_METHOD[call.method]
-        play, index = decide(call, name)
+        play, index = decide(call)
         await begin(play, call)
         session = call.session
         seed = session.seed.at("operation", name, index)

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from ..api import HealthCheckResponse, HealthListResponse
-from ..call import Call
+from ..call import Call, parsed
 from ..errors import Code, Status
-from .decide import parsed
-from .router import Handler
+from ..gates import Handler
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 _SERVICE = "/grpc.health.v1.Health/"

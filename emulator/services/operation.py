@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from ..call import Call
+from ..call import Call, parsed
+from ..gates import Handler
 from ..operations import Record
-from .decide import parsed
-from .router import Handler
 
 _SERVICE = "/yandex.cloud.operation.OperationService/"
 

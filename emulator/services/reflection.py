@@ -13,7 +13,7 @@ from typing import Any
 from ..api import POOL
 from ..call import Call
 from ..errors import Code, Status
-from .router import Handler
+from ..gates import Handler
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 

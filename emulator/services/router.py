@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 
 from ..api import METHODS, RequestInfo, RpcStatus, pack
 from ..call import Call
 from ..clock import Monotonic
 from ..errors import Code, Status
+from ..gates import Handler
 from ..gates.session import Finder
 from ..journal import Entry, masked
-
-Handler = Callable[[Call], AsyncIterator[bytes]]
 
 log = logging.getLogger("emulator.calls")
 MOST_TRAILER_BYTES = 4096
