@@ -119,11 +119,11 @@ class Emulator(Steering):
         self.place.moved(asyncio.get_running_loop(), self._thread.ident if self._thread is not None else None)
         router = self._router = self._routed()
         server = Server(lambda call: self._router.answer(call), router.services)
-        port = server.bind(self.config.host, self.config.port)
-        http = self._http = self._listening() if available() else None
-        self._health.serve(router.services)
-        self.port = port  # discovery tells it from the first call on
+        http = self._listening() if available() else None
         try:
+            port = server.bind(self.config.host, self.config.port)
+            self._health.serve(router.services)
+            self.port = port  # discovery tells it from the first call on
             await server.start()
         except BaseException:
             self.port = self.http_port = 0
@@ -132,7 +132,7 @@ class Emulator(Steering):
             raise
         if http is not None:
             http.start()
-        self._server = server
+        self._http, self._server = http, server
 
     def _listening(self) -> Listener:
         def application() -> Any:

@@ -16,6 +16,7 @@ from ..calls import METHODS_BY_CALL
 from ..errors import Code, Status
 from ..replies import tokens
 from ..rules.operators import Model
+from . import datasets
 
 _TEXT_MODEL = re.compile(r"(gpt|ds)://[^/\s]+/\S+")
 _IMAGE_MODEL = re.compile(r"art://[^/\s]+/\S+")
@@ -121,5 +122,6 @@ CHECKS: Mapping[str, Callable[[Call], None]] = {
     METHODS_BY_CALL["completion_async"]: _completion,
     METHODS_BY_CALL["completion_batch"]: _batch,
     METHODS_BY_CALL["generate_image"]: _image,
+    **datasets.CHECKS,
 }
 """By the path of the method; requests of others are never refused."""

@@ -19,6 +19,7 @@ from ..content import Content
 from ..datasets import FIRST, UPLOADABLE, VALIDATION, Dataset, Parts, Upload, described
 from ..errors import Code, Status
 from ..gates import Handler
+from ..gates.datasets import MOST_PARTS, SMALLEST_PART
 from ..operations import PREFIXES, Record
 from ..presigned import SESSION, presigned
 from ..replies.play import Play
@@ -34,7 +35,6 @@ MOST_PREVIEWED = 1 << 20
 """Rows, and bytes of them, that a preview shows (our choice)."""
 
 PAGE = 100
-SMALLEST_PART = 5 * 1024 * 1024
 CHANGEABLE = ("name", "description", "labels")
 
 
@@ -206,6 +206,8 @@ class _Service:
 
     async def start_parts(self, call: Call, request: Any, response: Any) -> None:
         dataset, upload = await _to_upload(call, request.dataset_id)
+        if not 0 < request.parts <= MOST_PARTS:
+            raise Status(Code.INVALID_ARGUMENT, wording.validation("parts", wording.in_range(1, MOST_PARTS)))
         session = call.session
         session.datasets.uploads += 1
         id_ = session.seed.identifier("", "upload", dataset.id, session.datasets.uploads)
