@@ -268,9 +268,13 @@ class Operations:
     # -- as data
 
     async def drawn_all(self) -> None:
-        """Draw the pictures that have not been drawn yet, in a thread, one by one, so that the `dump` that follows has
-        them at hand.
+        """Find out what has to be found out, and draw the pictures that have not been drawn yet, in a thread, one by
+        one, so that the `dump` that follows has all at hand.
         """
+        now = self._clock.now()
+        for told in self:
+            if told.play.ready is not None and told.moment(now).status in TOLD:
+                await told.play.ready()
         while (record := next((r for r in self if r.play.slow and not self._drawn(r)), None)) is not None:
             final = await asyncio.to_thread(record.play.final)
             if self._records.get(record.id) is record:
@@ -283,7 +287,9 @@ class Operations:
         found = []
         for record in self:
             timeline = record.timeline
-            response_type, response = stored_response(self._final(record))
+            told = record.play.ready is None or record.moment(self._clock.now()).status in TOLD
+            response_type, response = stored_response(self._final(record) if told else None)
+            _, metadata = stored_response(record.play.metadata() if told and record.play.metadata else None)
             stored = StoredOperation(
                 id=record.id,
                 call=record.call,
@@ -295,6 +301,7 @@ class Operations:
                 given=timeline.given,
                 response_type=response_type,
                 response=response,
+                metadata=metadata,
                 task_id=record.task_id,
                 dataset_id=record.dataset_id,
                 polls=record.polls,

@@ -62,7 +62,7 @@ class Session:
         self.tally, self.habits = Tally(), Habits()
         self.journal = Journal()
         self.operations = Operations(self.clock)
-        self.datasets = Datasets(self.clock)
+        self.datasets = Datasets(self.clock, lambda: self.book.datasets, lambda: self.account)
         self.own: Layer | None = None
         self.added: list[Layer] = []
         self.calls = {"call": 0, "aside": 0}
@@ -176,6 +176,7 @@ class Session:
         self.habits = Habits()
 
     def _reset_operations(self) -> None:
+        self.datasets.let_go()
         self.operations.clear()
 
     def _reset_datasets(self) -> None:

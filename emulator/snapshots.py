@@ -15,9 +15,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from .datasets import VALIDATION
+from .datasets.stored import StoredDatasets
+from .datasets.stored import dumped as dumped_datasets
+from .datasets.stored import restored as restored_datasets
 from .engine.choose import State
 from .engine.layers import Layer, dumped, revived
 from .errors import Code, FixtureError, Status
+from .operations import Record
 from .replies.stored import Count, StoredOperation
 from .seed import Seed
 from .sessions import OWN, PARTS, Session, Shared
@@ -59,12 +64,17 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
     own: Any
     added: list[_Added]
     operations: list[StoredOperation]
+    datasets: StoredDatasets
 
 
 async def taken(session: Session) -> bytes:
-    """The session as it is now. Pictures that were asked for and not drawn yet are drawn first, in a thread."""
+    """The session as it is now. Pictures that were asked for and not drawn yet are drawn first, in a thread.
+
+    Raises FAILED_PRECONDITION where its datasets are too large.
+    """
     await session.operations.drawn_all()
     state, clock = session.state, session.clock
+    datasets = dumped_datasets(session.datasets, clock.now())
     snapshot = Snapshot(
         format=FORMAT,
         session=session.id,
@@ -83,6 +93,7 @@ async def taken(session: Session) -> bytes:
         own=dumped(session.own.book) if session.own is not None else None,
         added=[_Added(layer.id, dumped(layer.book)) for layer in session.added],
         operations=session.operations.dump(),
+        datasets=datasets,
     )
     return msgspec.json.format(msgspec.json.encode(snapshot), indent=1)
 
@@ -99,6 +110,8 @@ def restored(session: Session, snapshot: bytes) -> None:
         if found.own is not None:
             layers.append(Layer(OWN, revived(found.own)))
         operations = session.operations.checked(found.operations)
+        datasets = restored_datasets(found.datasets, session.datasets.store, {one.id: one for one in operations})
+        _check_validations(operations)
     except (ValueError, FixtureError) as failed:  # msgspec's errors are ValueErrors
         raise Status(Code.INVALID_ARGUMENT, f"that is no snapshot that can be restored: {failed}") from None
     counters = found.counters
@@ -114,6 +127,15 @@ def restored(session: Session, snapshot: bytes) -> None:
     session.calls["call"] = counters.calls  # those of tools are no part of the story: asking for a snapshot is one
     session.clock.set(found.clock.now, found.clock.frozen, found.clock.speed)
     session.operations.put(operations)
+    kept = found.datasets
+    session.datasets.put(datasets, kept.since, kept.made, kept.uploads, kept.hidden)
+
+
+def _check_validations(operations: list[Record]) -> None:
+    """Raise ValueError for one that checks a dataset which isn't there."""
+    for record in operations:
+        if record.call == VALIDATION and record.play.metadata is None and record.ended is None:
+            raise ValueError(f"operation {record.id[:100]}: the dataset that it checks isn't there")
 
 
 def _read(snapshot: bytes) -> Snapshot:

@@ -5,6 +5,7 @@ its rows are is found out once, when it is first asked for, outside the loop.
 """
 
 from .collection import FIRST, MOST_DATASETS, Datasets
+from .given import Fixture, Given
 from .model import Dataset, Origin, Stand, described
 from .rows import Rows
 from .upload import UPLOADABLE, VALIDATION, Parts, Upload
@@ -16,6 +17,8 @@ __all__ = [
     "VALIDATION",
     "Dataset",
     "Datasets",
+    "Fixture",
+    "Given",
     "Origin",
     "Parts",
     "Rows",

@@ -22,21 +22,23 @@ class Upload(Origin):
     """Rows that a client uploads: nothing at first, then a draft that can be validated.
 
     `declared` is the size in bytes of which the last URL spoke. `validation` is the operation that checks what was
-    uploaded.
+    uploaded; once that is over, and the operation may be forgotten, `found` is the instant (ns) since which it is known
+    what the rows are.
     """
 
-    def __init__(self, task_type: str, created: int, store: Store) -> None:
-        self.task_type, self.created = task_type, created
+    def __init__(self, task_type: str, drafted: int, store: Store) -> None:
+        self.task_type, self.drafted = task_type, drafted
         self.declared = 0
         self.rows: Rows | None = None
         self.validation: Record | None = None
+        self.found: int | None = None
         self.parts: Parts | None = None
         self._store = store
 
     def take(self, content: Content) -> None:
         """This is what was uploaded, in place of what was before."""
         self._drop_rows()
-        self.rows, self.validation = Rows(content, self.task_type, self._store), None
+        self.rows, self.validation, self.found = Rows(content, self.task_type, self._store), None, None
 
     def validate(self, record: Record) -> None:
         """The operation `record` checks it, and tells of that."""
@@ -45,25 +47,38 @@ class Upload(Origin):
         self.validation = record
         record.play = validating(record, rows)
 
-    def stand(self, now: int) -> Stand:
-        record, rows = self.validation, self.rows
-        if record is None or rows is None:
-            return Stand("DRAFT", self.created)
+    def standing(self, now: int) -> tuple[str, int | None, int]:
+        """The operation that checks it and is not over, if there is one; the instant since which it is known what the
+        rows are, None for not yet; and the instant since which it is a draft.
+        """
+        record = self.validation
+        if record is None:
+            return "", self.found, self.drafted
         moment = record.moment(now)
         if moment.status in ("FAILED", "CANCELED"):
-            return Stand("DRAFT", record.changed(moment))
-        found = record.began("IN_PROGRESS", now)
+            return "", None, record.changed(moment)
+        return "" if moment.done else record.id, record.began("IN_PROGRESS", now), self.drafted
+
+    def let_go(self, now: int) -> None:
+        """Its operation is forgotten: what has not been found out by then never is."""
+        pending, found, self.drafted = self.standing(now)
+        self.validation, self.found = None, None if pending else found
+
+    def stand(self, now: int) -> Stand:
+        pending, found, drafted = self.standing(now)
+        rows = self.rows
+        if rows is None or (found is None and not pending):
+            return Stand("DRAFT", drafted)
         if found is None or rows.verdict is None:
-            return Stand("VALIDATING", record.created)
+            return Stand("VALIDATING", self.validation.created if self.validation is not None else drafted)
         verdict = rows.verdict
         if verdict.sound:
             return Stand("READY", found, verdict.rows, rows.size)
         return Stand("INVALID", found, verdict.rows, rows.size, tuple(verdict.faults))
 
     async def settled(self, now: int) -> None:
-        if self.rows is None or self.validation is None or self.validation.began("IN_PROGRESS", now) is None:
-            return
-        await self.rows.checked()
+        if self.rows is not None and self.standing(now)[1] is not None:
+            await self.rows.checked()
 
     async def file(self) -> Content | None:
         return await self.rows.file() if self.rows is not None and (await self.rows.checked()).sound else None

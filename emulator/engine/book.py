@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ..api import METHODS
 from ..calls import ALL_CALLS, CHATS, METHODS_BY_CALL, OPERATIONS
+from ..datasets.given import Fixture
 from ..errors import FixtureError, Mistake
 from ..replies.layers import merged, says_something
 from ..replies.recipe import Recipe, compile_reply
@@ -80,7 +81,7 @@ class Book(Struct, frozen=True):
 
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
-    there for a book that is stacked of several: for each rule the id of the layer it stands in.
+    there for a book that is stacked of several: for each rule the id of the layer it stands in. `datasets` are by id.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -92,6 +93,7 @@ class Book(Struct, frozen=True):
     given: tuple[Bundle | Inline, ...] = ()
     lent: tuple[Bundle | Inline, ...] = ()
     layers: tuple[str, ...] = ()
+    datasets: Mapping[str, Fixture] = field(default_factory=dict)
 
 
 def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
@@ -120,6 +122,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         fallbacks.extend(compiler.fallback(bool(fallbacks)))
         named.extend(compiler.named)
         used |= compiler.used
+    datasets = _datasets(sources)
     _check_names(named)
     mistakes = [mistake for source in sources for mistake in source.problems.mistakes]
     if mistakes:
@@ -137,7 +140,27 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         _to_lend(own),
         kept(sources),
         kept(lenders.values()),
+        datasets=datasets,
     )
+
+
+def _datasets(sources: list[Source]) -> Mapping[str, Fixture]:
+    """The datasets of these files, by id."""
+    found: dict[str, Fixture] = {}
+    holders: dict[str, Source] = {}
+    for source in sources:
+        for name, spec in ((source.file and source.file.datasets) or {}).items():
+            from .given import compile_dataset, id_of  # few fixtures have datasets
+
+            id_ = id_of(name)
+            if id_ in holders:
+                source.problems.at(("datasets", name), f"this name is taken: {holders[id_].name} has it already")
+                continue
+            holders[id_] = source
+            fixture = compile_dataset(name, spec, source)
+            if fixture is not None:
+                found[id_] = fixture
+    return found
 
 
 def lending(given: Iterable[Bundle | Inline]) -> Book:

@@ -54,6 +54,7 @@ def stacked(layers: Sequence[Layer]) -> Book:
         {call: tuple(answering) for call, answering in by_call.items()},
         _first_of_each(books),
         layers=tuple(ids),
+        datasets={id_: fixture for book in reversed(books) for id_, fixture in book.datasets.items()},
     )
 
 
@@ -142,7 +143,7 @@ def dumped(book: Book) -> Any:
 
     All that its rules refer to is in there: files, the environment as far as `vars` see it, snippets of other layers.
     """
-    if book.rules and not book.given:
+    if (book.rules or book.datasets) and not book.given:
         raise ValueError("these rules were not loaded from anything; dump the book of each layer by itself")
     return msgspec.to_builtins(_Dump([_written(one) for one in book.given], [_written(one) for one in book.lent]))
 
