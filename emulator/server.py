@@ -135,10 +135,10 @@ class Emulator(Steering):
         self._http, self._server = http, server
 
     def _listening(self) -> Listener:
-        def application() -> Any:
+        def application(under_way: set[asyncio.Task[Any]]) -> Any:
             from .http.app import application
 
-            return application(lambda: self.sessions)
+            return application(lambda: self.sessions, under_way)
 
         http, config = Listener(application), self.config
         free = 0 if config.port == 0 else None

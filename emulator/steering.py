@@ -76,6 +76,14 @@ class Place:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
+async def _usage(work: Coroutine[Any, Any, T]) -> T:
+    """What the coroutine returns; a refusal is the caller's to mend."""
+    try:
+        return await work
+    except Status as refused:
+        raise UsageError(refused.message) from None
+
+
 class Steering:
     """Rules, calls, operations and clock of one session.
 
@@ -256,7 +264,9 @@ class Steering:
     # -- the whole session
 
     def reset(self, *parts: str) -> None:
-        """Back to the beginning: "rules", "counters", "states", "journal", "operations", "clock"; all without any."""
+        """Back to the beginning: "rules", "counters", "states", "journal", "operations", "datasets",
+        "clock"; all without any.
+        """
         from .sessions import PARTS
 
         unknown = [part for part in parts if part not in PARTS]
@@ -265,16 +275,19 @@ class Steering:
         self._place.do(lambda: self._session.reset(parts))
 
     def snapshot(self) -> bytes:
-        """Rules, states, operations, counters and clock, as JSON that `restore` takes."""
+        """Rules, states, operations, datasets, counters and clock, as JSON that `restore` takes.
+
+        Raises UsageError where the datasets are too large.
+        """
         from .snapshots import taken
 
-        return self._place.wait(taken(self._session), "snapshot")
+        return self._place.wait(_usage(taken(self._session)), "snapshot")
 
     async def snapshot_async(self) -> bytes:
         """The same as `snapshot`, to await."""
         from .snapshots import taken
 
-        return await self._place.wait_async(taken(self._session))
+        return await self._place.wait_async(_usage(taken(self._session)))
 
     def restore(self, snapshot: bytes) -> None:
         """Make the session what it was when the snapshot was taken. Raises UsageError for what is no snapshot."""

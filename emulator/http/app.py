@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -19,10 +20,20 @@ log = logging.getLogger("emulator.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(sessions: Callable[[], Sessions]) -> web.Application:
-    """Everything that is served; its "under way" holds the tasks of requests that are."""
-    app = web.Application(middlewares=[_logged])
-    app["under way"] = set()
+def application(sessions: Callable[[], Sessions], under_way: set[asyncio.Task[Any]]) -> web.Application:
+    """Everything that is served; the tasks of requests are in `under_way` as long as they are."""
+
+    @web.middleware
+    async def followed(request: web.Request, handler: Handler) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        under_way.add(task)
+        try:
+            return await handler(request)
+        finally:
+            under_way.discard(task)
+
+    app = web.Application(middlewares=[followed, _logged])
     app.add_routes(Storage(sessions).routes())
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
@@ -36,8 +47,6 @@ async def _unknown(request: web.Request) -> web.Response:
 @web.middleware
 async def _logged(request: web.Request, handler: Handler) -> web.StreamResponse:
     began, status = Monotonic.now(), "-"
-    task, under_way = asyncio.current_task(), request.app["under way"]
-    under_way.add(task)
     try:
         response = await handler(request)
         status = str(response.status)
@@ -49,6 +58,5 @@ async def _logged(request: web.Request, handler: Handler) -> web.StreamResponse:
         status = "the client left"
         raise
     finally:
-        under_way.discard(task)
         took = (Monotonic.now() - began) * 1000
         log.info("%s %s %s %.1fms", request.method, request.path, status, took)

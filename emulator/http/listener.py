@@ -30,10 +30,13 @@ def available() -> bool:
 
 
 class Listener:
-    """`application` makes the aiohttp application when the first connection arrives."""
+    """`application` makes the aiohttp application when the first connection arrives; it keeps the tasks of requests in
+    the set that it is given.
+    """
 
-    def __init__(self, application: Callable[[], Any]) -> None:
+    def __init__(self, application: Callable[[set[asyncio.Task[Any]]], Any]) -> None:
         self._application = application
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._sockets: list[socket.socket] = []
         self._beginning: asyncio.Task[None] | None = None
         self._runner: Any = None
@@ -72,10 +75,9 @@ class Listener:
             one.close()
         self._sockets = []
         if self._runner is not None:
-            under_way = self._runner.app["under way"]
-            if grace and under_way:
-                await asyncio.wait(under_way, timeout=grace)
-            for task in under_way:
+            if grace and self._under_way:
+                await asyncio.wait(set(self._under_way), timeout=grace)
+            for task in self._under_way:
                 task.cancel()
             await self._runner.cleanup()
             self._runner = None
@@ -95,7 +97,7 @@ class Listener:
     async def _serve(self) -> None:
         try:
             web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")
-            self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.0)
+            self._runner = web.AppRunner(self._application(self._under_way), access_log=None, shutdown_timeout=0.0)
             await self._runner.setup()
             for one in self._sockets:
                 site = web.SockSite(self._runner, one)

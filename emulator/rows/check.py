@@ -22,6 +22,7 @@ LONGEST_LINE = 32 * 1024 * 1024
 MOST_FAULTS = 100
 MOST_ROWS_TOLD = 100
 _PLACE = re.compile(r"^(?P<text>.*) - at `(?P<where>key in )?\$\.?(?P<path>.*?)`$", re.DOTALL)
+_BYTE = re.compile(r" \(byte \d+\)$")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -134,7 +135,9 @@ def _unreadable(line: bytes, failed: Exception) -> Wrong:
         line.decode()
     except UnicodeDecodeError as broken:
         return Wrong("InvalidEncoding", f"the line is not UTF-8: byte {broken.start + 1} is 0x{line[broken.start]:02x}")
-    return Wrong("InvalidJson", f"the line is not JSON: {failed}")
+    # Where in the line it is would tell apart what is one kind of mistake.
+    remark = _BYTE.sub("", str(failed)).removeprefix("JSON is malformed: ")
+    return Wrong("InvalidJson", f"the line is not JSON: {remark}")
 
 
 def worded(text: str) -> str:
