@@ -7,7 +7,7 @@ COPY emulator ./emulator
 # The image needs no pip, so the environment is made without one and filled from outside. Nobody can write bytecode at run
 # time, so it is written here, and is not compared with its source again.
 RUN python -m venv --without-pip /opt/fm-emulator \
-    && pip --python /opt/fm-emulator/bin/python install --no-cache-dir --no-compile . \
+    && pip --python /opt/fm-emulator/bin/python install --no-cache-dir --no-compile '.[all]' \
     && /opt/fm-emulator/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/fm-emulator/lib
 
 FROM python:3.11-slim
@@ -27,7 +27,7 @@ ENV PATH=/opt/fm-emulator/bin:$PATH \
 WORKDIR /fixtures
 # A number, so that an orchestrator can tell that it is not root.
 USER 10001:10001
-EXPOSE 50051
+EXPOSE 50051 50052
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 CMD ["fm-emulator", "healthcheck"]
 ENTRYPOINT ["fm-emulator"]
 CMD ["serve"]

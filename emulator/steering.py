@@ -76,10 +76,12 @@ class Place:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
-async def _usage(work: Coroutine[Any, Any, T]) -> T:
-    """What the coroutine returns; a refusal is the caller's to mend."""
+async def _snapshot(session: Session) -> bytes:
+    """The session as bytes. Raises UsageError where it can't be."""
+    from .snapshots import taken
+
     try:
-        return await work
+        return await taken(session)
     except Status as refused:
         raise UsageError(refused.message) from None
 
@@ -279,15 +281,11 @@ class Steering:
 
         Raises UsageError where the datasets are too large.
         """
-        from .snapshots import taken
-
-        return self._place.wait(_usage(taken(self._session)), "snapshot")
+        return self._place.wait(_snapshot(self._session), "snapshot")
 
     async def snapshot_async(self) -> bytes:
         """The same as `snapshot`, to await."""
-        from .snapshots import taken
-
-        return await self._place.wait_async(_usage(taken(self._session)))
+        return await self._place.wait_async(_snapshot(self._session))
 
     def restore(self, snapshot: bytes) -> None:
         """Make the session what it was when the snapshot was taken. Raises UsageError for what is no snapshot."""

@@ -572,6 +572,20 @@ def test_every_reply_waits_for_a_while_of_its_own(client: Client) -> None:
     assert min(took) < 1
 
 
+@example("34-datasets.yaml")
+def test_datasets_are_there_from_the_start(client: Client) -> None:
+    service = "/yandex.cloud.ai.dataset.v1.DatasetService/List"
+    listed = client.start(service, METHODS[service].input(folder_id="b1gtest")).datasets
+    told = [(d.name, d.status, d.rows, d.task_type) for d in listed]
+    assert told == [
+        ("questions", 3, 2, "TextToTextGenerationRequest"),
+        ("demo", 3, 1, "TextToTextGeneration"),
+    ]
+    assert listed[1].dataset_id == "fds0000000000000demo"
+    elsewhere = client.start(service, METHODS[service].input(folder_id="b1gother")).datasets
+    assert [d.name for d in elsewhere] == ["questions"]
+
+
 def test_every_example_is_run_here_and_told_in_the_readme() -> None:
     names = {path.name for path in FIXTURES.glob("*.yaml")}
     assert names == COVERED

@@ -28,7 +28,7 @@ from emulator.rules.duration import Spread
 ROOT = Path(__file__).parent.parent
 LANGUAGE = ROOT / "fixtures" / "REFERENCE.md"
 COMMANDS = ROOT / "emulator" / "cli" / "README.md"
-BESIDE = ("letter.md", "lighthouse.jpg")
+BESIDE = ("letter.md", "lighthouse.jpg", "questions.jsonl")
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

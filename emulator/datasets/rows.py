@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 
 from ..apart import in_process, in_thread
 from ..content import MOST_IN_MEMORY, Content, Store
@@ -63,18 +64,29 @@ class Rows:
         from ..rows.check import check
         from ..rows.parquet import available
 
-        path = self._store.free_path() if available() else None
-        large = self.content.size > MOST_IN_MEMORY
-        source = self.content.path or self.content.read()
+        if self.content.size > MOST_IN_MEMORY:
+            self.verdict = await self._check_large(available())
+            return
+        parquet = io.BytesIO() if available() else None
+        verdict = await in_thread(check, self.content.read(), self.task_type, parquet)
+        if verdict.stored and parquet is not None:
+            self.stored = self._store.kept(parquet.getvalue())
+        self.verdict = verdict
+
+    async def _check_large(self, stored: bool) -> Verdict:
+        """The same in a process of its own, which writes to the disk."""
+        from ..rows.check import check
+
+        path = self._store.free_path() if stored else None
         try:
-            verdict = await (in_process if large else in_thread)(check, source, self.task_type, path)
+            verdict: Verdict = await in_process(check, self.content.path or self.content.read(), self.task_type, path)
             if verdict.stored and path is not None:
                 self.stored = await in_thread(self._store.taken, path)
         except BaseException:
             if path is not None:
                 path.unlink(missing_ok=True)
             raise
-        self.verdict = verdict
+        return verdict
 
     def _done(self, checking: asyncio.Task[None]) -> None:
         self._checking = None

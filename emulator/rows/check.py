@@ -34,8 +34,8 @@ class Wrong(Exception):
         self.error, self.description = error, description
 
 
-def check(source: bytes | Path, task_type: str, parquet: Path | None) -> Verdict:
-    """The verdict on these JSON lines; where they are sound, their rows are in the file `parquet` afterwards.
+def check(source: bytes | Path, task_type: str, parquet: Path | io.BytesIO | None) -> Verdict:
+    """The verdict on these JSON lines; where they are sound, their rows are in `parquet` afterwards.
 
     Raises OSError where the source can't be read or the disk is full.
     """

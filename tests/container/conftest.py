@@ -46,10 +46,11 @@ def image() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Container:
-    """A running container: its name, and where its gRPC port is published."""
+    """A running container: its name, and where its ports for gRPC and HTTP are published."""
 
     name: str
     port: int
+    http_port: int
 
     @property
     def target(self) -> str:
@@ -90,10 +91,15 @@ def start(image: str) -> Iterator[Start]:
     with contextlib.ExitStack() as stack:
 
         def run(*options: str, **environment: str) -> Container:
-            container = Container(f"fm-emulator-test-{uuid.uuid4().hex[:12]}", free_port())
-            settings = {"FM_EMULATOR_ADVERTISE": container.target, **environment}
+            container = Container(f"fm-emulator-test-{uuid.uuid4().hex[:12]}", free_port(), free_port())
+            settings = {
+                "FM_EMULATOR_ADVERTISE": container.target,
+                "FM_EMULATOR_ADVERTISE_HTTP": f"localhost:{container.http_port}",
+                **environment,
+            }
             variables = [part for name, value in settings.items() for part in ("-e", f"{name}={value}")]
-            publish = ("-p", f"127.0.0.1:{container.port}:50051")
+            ports = ((container.port, 50051), (container.http_port, 50052))
+            publish = [part for ours, its in ports for part in ("-p", f"127.0.0.1:{ours}:{its}")]
             stack.callback(docker, "rm", "-f", container.name, check=False)
             docker("run", "-d", "--name", container.name, *HARDENED, *publish, *variables, *options, image)
             container.until_serving()

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from yandex_ai_studio_sdk import AIStudio
 
 from emulator import Emulator
 from emulator.api import message_class
@@ -55,6 +56,16 @@ def test_with_nothing_mounted_the_official_sdk_gets_default_replies(bare: Contai
 def test_the_image_answers_as_the_command_does(bare: Container) -> None:
     with Emulator() as here, grpc.insecure_channel(here.target) as ours, bare.channel() as theirs:
         assert completion(theirs) == completion(ours)
+
+
+def test_a_dataset_is_uploaded_and_read_through_the_published_port(bare: Container, tmp_path: Path) -> None:
+    rows = [{"request": [{"role": "user", "text": "Как дела?"}]}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    sdk = AIStudio(folder_id="b1gtest", auth="key", endpoint=bare.target, verify=False)
+    draft = sdk.datasets.draft_from_path(path, task_type="TextToTextGenerationRequest", upload_format="jsonlines")
+    dataset = draft.upload(poll_interval=0.2)
+    assert list(dataset.read()) == rows
 
 
 def test_fixtures_mounted_at_fixtures_are_served(start: Start, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from emulator import Emulator
@@ -24,7 +25,29 @@ GET_OPERATION = "yandex.cloud.operation.OperationService/Get"
 CANCEL_OPERATION = "yandex.cloud.operation.OperationService/Cancel"
 GET_ENDPOINT = "yandex.cloud.endpoint.ApiEndpointService/Get"
 LIST_ENDPOINTS = "yandex.cloud.endpoint.ApiEndpointService/List"
+DATASETS = "yandex.cloud.ai.dataset.v1.DatasetService"
+OF_DATASETS = {
+    f"{DATASETS}/{name}"
+    for name in [
+        "Create",
+        "Describe",
+        "List",
+        "Update",
+        "Delete",
+        "Validate",
+        "GetPreview",
+        "GetUploadDraftUrl",
+        "GetDownloadUrls",
+        "ListTypes",
+        "StartMultipartUploadDraft",
+        "FinishMultipartUploadDraft",
+        "ListUploadFormats",
+        "ListUploadSchemas",
+        "ListOperationsIds",
+    ]
+}
 METHODS = {
+    *OF_DATASETS,
     COMPLETION,
     COMPLETION_ASYNC,
     COMPLETION_BATCH,
@@ -164,6 +187,28 @@ def test_an_image_is_asked_for_and_found_under_its_operation(invoke: Invoke) -> 
     (created,) = invoke(GENERATE_IMAGE, PROMPT)
     (fetched,) = invoke(GET_OPERATION, {"operationId": created["id"]})
     assert fetched["id"] == created["id"]
+
+
+def test_every_method_of_datasets_is_answered(invoke: Invoke) -> None:
+    fields = {"folderId": "b1gtest", "taskType": "TextToTextGenerationRequest", "uploadFormat": "jsonlines"}
+    (created,) = invoke(f"{DATASETS}/Create", fields)
+    one = {"datasetId": created["datasetId"]}
+    for name, more in (("Describe", {}), ("Update", {"name": "другой"})):
+        assert invoke(f"{DATASETS}/{name}", {**one, **more})
+    (url,) = invoke(f"{DATASETS}/GetUploadDraftUrl", {**one, "sizeBytes": 5})
+    assert httpx.put(url["uploadUrl"], content=b"{}\n{}").status_code == 200
+    (parts,) = invoke(f"{DATASETS}/StartMultipartUploadDraft", {**one, "sizeBytes": 5, "parts": 1})
+    etag = httpx.put(parts["multipartUploadUrls"][0], content=b"nope\n").headers["etag"]
+    given = {"uploadedParts": [{"partNum": 1, "etag": etag}]}
+    assert invoke(f"{DATASETS}/FinishMultipartUploadDraft", {**one, **given}) == [one]
+    assert invoke(f"{DATASETS}/GetPreview", one) == [{**one, "previewLines": ["nope"]}]
+    (operation,) = invoke(f"{DATASETS}/Validate", one)
+    (ids,) = invoke(f"{DATASETS}/ListOperationsIds", {"datasetId": [one["datasetId"]]})
+    assert ids == {"datasetIdToOperationId": {one["datasetId"]: operation["id"]}}
+    assert invoke(f"{DATASETS}/List", {"folderId": "b1gtest"})[0]["datasets"]
+    for name in ("ListTypes", "ListUploadFormats", "ListUploadSchemas"):
+        assert invoke(f"{DATASETS}/{name}", {} if name == "ListTypes" else {"taskType": fields["taskType"]})[0]
+    assert invoke(f"{DATASETS}/Delete", one) == [{}]
 
 
 def test_endpoints_are_listed_and_got(invoke: Invoke, target: str) -> None:
