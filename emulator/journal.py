@@ -256,7 +256,8 @@ def _about(entry: Entry) -> str:
     elif call == "completion_batch":
         found = message.source_dataset_id
     else:
-        found = getattr(message, "operation_id", "")
+        named = (getattr(message, field, "") for field in ("operation_id", "dataset_id", "name"))
+        found = next((name for name in named if name and isinstance(name, str)), "")
     line = " ".join(found[: 10 * LONGEST_ABOUT].split())
     return line if len(line) <= LONGEST_ABOUT else line[: LONGEST_ABOUT - 1] + "…"
 

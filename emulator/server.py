@@ -164,8 +164,9 @@ class Emulator(Steering):
         self._health.shut_down()
         self.sessions.close()
         await asyncio.gather(server.stop(grace), *([http.stop(grace)] if http is not None else []))
-        self.sessions.clear()
-        await asyncio.sleep(0)  # what was cancelled ends
+        ending = self.sessions.clear()
+        if ending:
+            await asyncio.wait(ending)
         self.place.moved(None, None)
         self.port = self.http_port = 0
 

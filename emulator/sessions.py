@@ -9,7 +9,9 @@ somebody asks for a new one: nothing runs in the background.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from .behaviour import Habits
 from .clock import Clock, Monotonic
@@ -250,10 +252,12 @@ class Sessions:
         for session in self:
             session.clock.close(why)
 
-    def clear(self) -> None:
-        """Let go of what sessions have stored; calls to them are over."""
+    def clear(self) -> list[asyncio.Task[Any]]:
+        """Let go of what sessions have stored; calls to them are over. Returns what is cancelled, and may still end."""
+        ending = [task for session in self for task in session.datasets.under_way()]
         for session in self:
             session.datasets.close()
+        return ending
 
     def _there(self) -> str:
         return ", ".join(id for id in self._all if id) or "none but the first"

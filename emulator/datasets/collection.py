@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -161,9 +162,16 @@ class Datasets:
         dataset.origin.close()
         return dataset
 
+    def _at_hand(self) -> list[Dataset]:
+        return [*self._all.values(), *(dataset for _, dataset in self._fixtures.values())]
+
+    def under_way(self) -> list[asyncio.Task[Any]]:
+        """Everything that `clear` cancels."""
+        return [task for dataset in self._at_hand() for task in dataset.origin.under_way()]
+
     def clear(self) -> None:
         """As in the beginning: those of the fixtures, and no others."""
-        for dataset in (*self._all.values(), *(dataset for _, dataset in self._fixtures.values())):
+        for dataset in self._at_hand():
             dataset.origin.close()
         self._all.clear()
         self._fixtures.clear()

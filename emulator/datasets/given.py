@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -42,6 +44,9 @@ class Given(Origin):
 
     async def lines(self) -> Content:
         return self.rows.content
+
+    def under_way(self) -> Sequence[asyncio.Task[Any]]:
+        return self.rows.under_way()
 
     def close(self) -> None:
         self.rows.drop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -49,6 +51,10 @@ class Origin:
 
     def close(self) -> None:
         """End what is under way; nobody asks any more."""
+
+    def under_way(self) -> Sequence[asyncio.Task[Any]]:
+        """What `close` cancels, and a server that stops waits for."""
+        return ()
 
 
 class Dataset(Struct):

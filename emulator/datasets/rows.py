@@ -52,6 +52,10 @@ class Rows:
         """Bytes of what is stored: the Parquet file, or what was uploaded where pyarrow is missing."""
         return (self.stored or self.content).size
 
+    def under_way(self) -> list[asyncio.Task[None]]:
+        """The check, if it is going on."""
+        return [self._checking] if self._checking is not None else []
+
     def drop(self) -> None:
         """Let go of all of it."""
         if self._checking is not None:

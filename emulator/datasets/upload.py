@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from ..api import ValidateDatasetMetadata, ValidateDatasetResponse
@@ -90,6 +92,9 @@ class Upload(Origin):
         self._drop_rows()
         self.start_parts(None)
 
+    def under_way(self) -> Sequence[asyncio.Task[Any]]:
+        return self.rows.under_way() if self.rows is not None else ()
+
     def start_parts(self, parts: Parts | None) -> None:
         """Parts are uploaded from now on, in place of those before; None for no more."""
         before, self.parts = self.parts, parts
@@ -108,6 +113,11 @@ class Parts:
     def __init__(self, id: str, count: int, size: int) -> None:
         self.id, self.count, self.size = id, count, size
         self.contents: dict[int, Content] = {}
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the parts that have come."""
+        return sum(content.size for content in self.contents.values())
 
     def take(self, number: int, content: Content) -> None:
         """This is that part, in place of what was before."""

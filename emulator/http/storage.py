@@ -111,9 +111,7 @@ class Storage:
         if size is None:
             raise Refusal(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         session = self._authorized(request, "PUT", size)
-        if size > LARGEST:
-            text = "Your proposed upload exceeds the maximum allowed size"
-            raise Refusal(400, "EntityTooLarge", text, ProposedSize=str(size), MaxSizeAllowed=str(LARGEST))
+        self._fits(size)
         self._upload(request, session)
         content = await self._written(request, session, size)
         try:
@@ -143,7 +141,15 @@ class Storage:
                 "or the multipart upload might have been aborted or completed."
             )
             raise Refusal(404, "NoSuchUpload", text, UploadId=given)
+        if given is not None and upload.parts is not None:
+            self._fits(upload.parts.taken + (request.content_length or 0))
         return upload
+
+    @staticmethod
+    def _fits(size: int) -> None:
+        if size > LARGEST:
+            text = "Your proposed upload exceeds the maximum allowed size"
+            raise Refusal(400, "EntityTooLarge", text, ProposedSize=str(size), MaxSizeAllowed=str(LARGEST))
 
     async def _written(self, request: web.Request, session: Session, size: int) -> Content:
         """The body, stored. Nothing stays of one that doesn't come whole."""

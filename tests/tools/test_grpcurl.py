@@ -28,23 +28,11 @@ LIST_ENDPOINTS = "yandex.cloud.endpoint.ApiEndpointService/List"
 DATASETS = "yandex.cloud.ai.dataset.v1.DatasetService"
 OF_DATASETS = {
     f"{DATASETS}/{name}"
-    for name in [
-        "Create",
-        "Describe",
-        "List",
-        "Update",
-        "Delete",
-        "Validate",
-        "GetPreview",
-        "GetUploadDraftUrl",
-        "GetDownloadUrls",
-        "ListTypes",
-        "StartMultipartUploadDraft",
-        "FinishMultipartUploadDraft",
-        "ListUploadFormats",
-        "ListUploadSchemas",
-        "ListOperationsIds",
-    ]
+    for name in (
+        *("Create", "Describe", "List", "Update", "Delete", "Validate", "GetPreview", "GetDownloadUrls"),
+        *("GetUploadDraftUrl", "StartMultipartUploadDraft", "FinishMultipartUploadDraft"),
+        *("ListTypes", "ListUploadFormats", "ListUploadSchemas", "ListOperationsIds"),
+    )
 }
 METHODS = {
     *OF_DATASETS,

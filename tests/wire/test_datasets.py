@@ -144,6 +144,13 @@ def test_the_same_seed_calls_and_clock_give_the_same_ids_and_urls(begin: Callabl
     assert told[0][1][-64:] != told[2][1][-64:]
 
 
+def test_the_journal_tells_which_dataset_a_call_was_about(begin: Callable[..., Datasets]) -> None:
+    datasets = begin()
+    id_ = datasets.create(name="вопросы")
+    datasets.info(id_)
+    assert [call.about for call in datasets.emulator.calls(method="")] == ["вопросы", id_]
+
+
 # -- malformed rows
 
 
