@@ -11,12 +11,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ..clock import Monotonic
 from ..sessions import Sessions
 from .storage import Storage
 
 log = logging.getLogger("emulator.http")
+server_log = logging.getLogger("emulator.http.server")
+"""aiohttp's own."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -33,10 +37,26 @@ def application(sessions: Callable[[], Sessions], under_way: set[asyncio.Task[An
         finally:
             under_way.discard(task)
 
+    if not server_log.filters:
+        server_log.addFilter(NoRequests())
     app = web.Application(middlewares=[followed, _logged])
     app.add_routes(Storage(sessions).routes())
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
+
+
+class NoRequests(logging.Filter):
+    """What a peer sends that is no HTTP is no error of ours: one line, without a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        failed = record.exc_info[1] if record.exc_info else None
+        if isinstance(failed, HttpProcessingError):
+            grpc = "PRI" in failed.message
+            why = "gRPC is served on the other port" if grpc else " ".join(failed.message.split())[:200]
+            record.msg, record.args = "a request that is no HTTP/1.1: %s", (why,)
+            record.exc_info, record.exc_text = None, None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 async def _unknown(request: web.Request) -> web.Response:

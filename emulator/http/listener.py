@@ -97,7 +97,9 @@ class Listener:
     async def _serve(self) -> None:
         try:
             web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")
-            self._runner = web.AppRunner(self._application(self._under_way), access_log=None, shutdown_timeout=0.0)
+            application = self._application(self._under_way)
+            own = logging.getLogger("emulator.http.server")
+            self._runner = web.AppRunner(application, access_log=None, logger=own, shutdown_timeout=0.0)
             await self._runner.setup()
             for one in self._sockets:
                 site = web.SockSite(self._runner, one)

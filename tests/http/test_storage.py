@@ -301,6 +301,31 @@ def test_a_download_url_is_good_for_nothing_else(begin: Begin) -> None:
 # -- the listener
 
 
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "Invalid character in Content-Length"),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", "Got more than"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "gRPC is served on the other port"),
+    ],
+)
+def test_what_is_no_http_is_a_line_in_the_log(
+    begin: Begin, caplog: pytest.LogCaptureFixture, raw: bytes, told: str
+) -> None:
+    target = begin().emulator.http_target
+    assert target is not None
+    host, _, port = target.rpartition(":")
+    with socket.create_connection((host, int(port))) as peer:
+        peer.sendall(raw)
+        peer.settimeout(5)
+        assert b" 400 Bad Request" in peer.recv(1000)
+    (record,) = [record for record in caplog.records if record.name.startswith("emulator.http")]
+    assert record.levelname == "WARNING"
+    assert record.exc_info is None
+    assert record.getMessage().startswith("a request that is no HTTP/1.1: ")
+    assert told in record.getMessage()
+
+
 def test_both_loopbacks_are_served_and_the_advertised_address_is_told(begin: Begin) -> None:
     datasets = begin(advertise_http="files.example:8443")
     url = datasets.upload_url(datasets.create(), 5)
