@@ -14,7 +14,7 @@ ROOMS = (
     ("call",),
     ("rules",),
     ("replies",),
-    ("journal", "behaviour", "operations"),
+    ("journal", "behaviour", "operations", "iam"),
     ("engine",),
     ("sessions", "snapshots"),
     ("gates",),
