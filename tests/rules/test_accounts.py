@@ -94,7 +94,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
     ),
     "no-status": (
         {"api_keys": [{"key": "k", "status": "revokd"}]},
-        'auth.api_keys[0].status: needs `active`, `expired` or `revoked`; found the text "revokd"; did you mean revoked?',
+        'auth.api_keys[0].status: needs `active`, `expired` or `revoked`; found the text "revokd"',
     ),
     "user-and-account": (
         {"iam_tokens": [{"token": "t1.x", "user": True, "service_account": "aje1"}]},
