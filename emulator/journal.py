@@ -273,12 +273,14 @@ def masked(metadata: tuple[tuple[str, str | bytes], ...]) -> tuple[tuple[str, st
 
 def masked_request(method: str, raw: bytes) -> bytes:
     """A request as it may be kept: as it is, or without the credentials in it."""
-    return _masked_message(METHODS[method].input, raw) if method.startswith(_IAM) and method in METHODS else raw
+    if not method.startswith(_IAM):
+        return raw
+    return _masked_message(METHODS[method].input, raw) if method in METHODS else b""
 
 
 def masked_reply(method: str, raw: bytes) -> bytes:
     """A reply as it may be kept: as it is, or without the credentials in it."""
-    return _masked_message(METHODS[method].output, raw) if method.startswith(_IAM) and method in METHODS else raw
+    return _masked_message(METHODS[method].output, raw) if method.startswith(_IAM) else raw
 
 
 def _masked_message(cls: type[Any], raw: bytes) -> bytes:

@@ -334,6 +334,7 @@ def test_the_journal_tells_who_called_and_never_with_what(emulator: Emulator, cl
     client.call("IamTokenService/Create", CreateIamTokenRequest(jwt="eyJ.very.secret"))
     client.call("IamTokenService/Revoke", RevokeIamTokenRequest(iam_token=issued))
     client.call("IamTokenService/Create", b"\x0a\x08y0_known")  # no message: shorter than it says
+    client.call("/yandex.cloud.iam.v1.ApiKeyService/Create", b"\x0a\x08y0_known")  # nobody knows what it holds
     calls = emulator.calls()
     assert calls[0].account == ACCOUNT
     assert calls[1].account == calls[2].account != ""

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ import jwt as pyjwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emulator import Emulator
 from emulator.api import (
@@ -21,7 +24,9 @@ from emulator.api import (
     CreateIamTokenRequest,
     RevokeIamTokenRequest,
 )
+from emulator.errors import Status
 from emulator.iam import MOST
+from emulator.services.jwt import read
 
 from .client import Client, Reply, asking
 
@@ -214,6 +219,26 @@ def test_a_jwt_that_is_not_to_be_trusted_is_refused_with_a_reason(guarded: Clien
     assert reply.code == "UNAUTHENTICATED"
     assert reply.text.startswith("JWT is invalid: ")
     assert why in reply.text
+
+
+json_like = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=8,
+)
+claims = st.fixed_dictionaries({}, optional=dict.fromkeys(("iss", "aud", "iat", "exp", "alg", "kid"), json_like))
+
+
+@given(
+    st.one_of(
+        st.text(max_size=100),
+        st.builds(by_hand, claims, claims, st.binary(max_size=5)),
+        st.builds(lambda times: by_hand(HEADER, {**CLAIMS, **times}), claims),
+    )
+)
+def test_whatever_a_jwt_says_it_is_read_or_refused(jwt: str) -> None:
+    with suppress(Status):
+        assert read(jwt).issuer
 
 
 def test_an_account_that_is_not_listed_gets_nothing(guarded: Client) -> None:
