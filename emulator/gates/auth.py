@@ -47,7 +47,8 @@ def authenticated(call: Call) -> Credential:
 
 def lists(call: Call) -> bool:
     """Whether only listed credentials are known to the call's session, and not any that is well-formed."""
-    return call.session.auth.lists or bool(call.session.config.api_key)
+    auth = call.session.auth
+    return not auth.open and (auth.lists or bool(call.session.config.api_key))
 
 
 def ended(call: Call, known: Credential, what: str) -> bool:

@@ -263,6 +263,17 @@ def test_keys_of_options_are_known_beside_those_of_the_section(serve: Serve, con
     assert codes == ["OK", "UNAUTHENTICATED", "OK", "UNAUTHENTICATED"]
 
 
+def test_a_layer_opens_what_an_option_has_shut(serve: Serve, connect: Connect) -> None:
+    emulator = serve(api_key="AQVN-one")
+    client = connect(emulator)
+    create = CreateIamTokenRequest(yandex_passport_oauth_token="y0_any")
+    with emulator.add({"auth": "open"}):
+        assert client.complete(asking("?")).code == "OK"
+        assert client.call("IamTokenService/Create", create).code == "OK"
+    assert client.complete(asking("?")).code == "UNAUTHENTICATED"
+    assert client.call("IamTokenService/Create", create).code == "UNAUTHENTICATED"
+
+
 def test_the_key_may_follow_a_sessions_name(serve: Serve, connect: Connect) -> None:
     emulator = serve(api_key=["AQVN-ci", "job-2.whole"], session_from="api-key")
     client = connect(emulator)
