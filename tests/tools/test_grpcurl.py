@@ -24,6 +24,9 @@ GET_OPERATION = "yandex.cloud.operation.OperationService/Get"
 CANCEL_OPERATION = "yandex.cloud.operation.OperationService/Cancel"
 GET_ENDPOINT = "yandex.cloud.endpoint.ApiEndpointService/Get"
 LIST_ENDPOINTS = "yandex.cloud.endpoint.ApiEndpointService/List"
+CREATE_TOKEN = "yandex.cloud.iam.v1.IamTokenService/Create"
+CREATE_TOKEN_FOR = "yandex.cloud.iam.v1.IamTokenService/CreateForServiceAccount"
+REVOKE_TOKEN = "yandex.cloud.iam.v1.IamTokenService/Revoke"
 METHODS = {
     COMPLETION,
     COMPLETION_ASYNC,
@@ -33,6 +36,9 @@ METHODS = {
     CANCEL_OPERATION,
     GET_ENDPOINT,
     LIST_ENDPOINTS,
+    CREATE_TOKEN,
+    CREATE_TOKEN_FOR,
+    REVOKE_TOKEN,
 }
 
 QUESTION = {"modelUri": "gpt://b1gtest/yandexgpt", "messages": [{"role": "user", "text": "Привет"}]}
@@ -172,6 +178,13 @@ def test_endpoints_are_listed_and_got(invoke: Invoke, target: str) -> None:
     assert {"id": "operation", "address": f"localhost:{port}"} in listed["endpoints"]
     (got,) = invoke(GET_ENDPOINT, {"apiEndpointId": "operation"})
     assert got == {"id": "operation", "address": f"localhost:{port}"}
+
+
+def test_tokens_are_issued_and_revoked(invoke: Invoke) -> None:
+    (user,) = invoke(CREATE_TOKEN, {"yandexPassportOauthToken": "y0_any"})
+    (account,) = invoke(CREATE_TOKEN_FOR, {"serviceAccountId": "aje00000000000000001"})
+    assert user["iamToken"].startswith("t1.9eu")
+    assert invoke(REVOKE_TOKEN, {"iamToken": account["iamToken"]}) == [{"subjectId": "aje00000000000000001"}]
 
 
 def test_health_is_checked_by_either_tool(invoke: Invoke) -> None:
