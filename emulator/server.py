@@ -23,7 +23,7 @@ from .config import Config, from_values
 from .control import Control, timestamp
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import checking, guarded, validation
+from .gates import checking, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .services import completion, endpoint, generation, operation, reflection
@@ -154,6 +154,7 @@ class Emulator(Steering):
 
     def _routed(self) -> Router:
         gates = () if self.config.lenient else (checking(validation.check),)
+        gates = (*gates, quota.gate, idempotency.remembering(completion.performed))
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),

@@ -19,11 +19,13 @@ from .engine.choose import State
 from .engine.layers import Layer, placed, stacked
 from .engine.verify import Report, Tally, verify
 from .errors import Code, Status
+from .idempotency import Idempotency
 from .journal import Journal
 from .operations import Operations
+from .quotas import Quotas
 from .seed import Seed
 
-PARTS = ("rules", "counters", "states", "journal", "operations", "clock")
+PARTS = ("rules", "counters", "states", "journal", "operations", "clock", "quotas", "idempotency")
 """What `Session.reset` can reset."""
 
 MOST_SESSIONS = 1000
@@ -61,6 +63,8 @@ class Session:
         self.tally, self.habits = Tally(), Habits()
         self.journal = Journal()
         self.operations = Operations(self.clock)
+        self.quotas = Quotas(self.clock, config.quotas)
+        self.idempotency = Idempotency(self.clock)
         self.own: Layer | None = None
         self.added: list[Layer] = []
         self.calls = {"call": 0, "aside": 0}
@@ -179,6 +183,12 @@ class Session:
     def _reset_clock(self) -> None:
         start = Clock(self.config.now, frozen=True).now()
         self.clock.set(start, self.config.frozen, self.config.speed)
+
+    def _reset_quotas(self) -> None:
+        self.quotas.begin(self.config.quotas)
+
+    def _reset_idempotency(self) -> None:
+        self.idempotency.clear()
 
 
 class Sessions:

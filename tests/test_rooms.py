@@ -14,7 +14,7 @@ ROOMS = (
     ("call",),
     ("rules",),
     ("replies",),
-    ("journal", "behaviour", "operations"),
+    ("journal", "behaviour", "operations", "quotas", "idempotency"),
     ("engine",),
     ("sessions", "snapshots"),
     ("gates",),

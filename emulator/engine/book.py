@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ..api import METHODS
 from ..calls import ALL_CALLS, CHATS, METHODS_BY_CALL, OPERATIONS
 from ..errors import FixtureError, Mistake
+from ..quotas import mistakes_in
 from ..replies.layers import merged, says_something
 from ..replies.recipe import Recipe, compile_reply
 from ..replies.timeline import Plan, compile_operation, uses_batches
@@ -80,7 +81,8 @@ class Book(Struct, frozen=True):
 
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
-    there for a book that is stacked of several: for each rule the id of the layer it stands in.
+    there for a book that is stacked of several: for each rule the id of the layer it stands in. `quotas` are None where
+    the files say nothing of them.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -92,6 +94,7 @@ class Book(Struct, frozen=True):
     given: tuple[Bundle | Inline, ...] = ()
     lent: tuple[Bundle | Inline, ...] = ()
     layers: tuple[str, ...] = ()
+    quotas: model.Quotas | None = None
 
 
 def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
@@ -112,12 +115,14 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
     beneath = {name: lent for name, lent in (under.snippets if under is not None else {}).items() if name not in own}
     snippets, used = {**own, **beneath}, set[str]()
     fallbacks: list[Fallback] = []
+    quotas: list[model.Quotas] = []
     for source in sources:
         if source.file is None:
             continue
         compiler = _FileCompiler(source, source.file, snippets)
         rules.extend(compiler.rules())
         fallbacks.extend(compiler.fallback(bool(fallbacks)))
+        quotas.extend(compiler.quotas(bool(quotas)))
         named.extend(compiler.named)
         used |= compiler.used
     _check_names(named)
@@ -137,6 +142,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         _to_lend(own),
         kept(sources),
         kept(lenders.values()),
+        quotas=quotas[0] if quotas else None,
     )
 
 
@@ -256,6 +262,15 @@ class _FileCompiler:
         recipe = self._recipe(self.file.fallback, ("fallback",))
         where = f"{self.source.name}:{self.problems.mark(('fallback',))[0]}"
         return [Fallback(recipe, f"fallback ({where})", self.variables)]
+
+    def quotas(self, taken: bool) -> list[model.Quotas]:
+        if self.file.quotas is None:
+            return []
+        if taken:
+            self.problems.at(("quotas",), "another file has quotas already, and they are for all files")
+        for path, text in mistakes_in(self.file.quotas):
+            self.problems.at(("quotas", *path), text)
+        return [self.file.quotas]
 
     def _place(self, spec: model.Rule, i: int) -> tuple[int, str]:
         """The line of a rule, and where it stands in words; its name is noted."""

@@ -390,4 +390,4 @@ def test_every_option_has_its_environment_variable_in_the_help(run: Run) -> None
     options = set(re.findall(r"--([a-z-]+)", help_)) - {"help", "port-"}
     variables = set(re.findall(r"FM_EMULATOR_([A-Z_]+)", help_))
     assert {option.upper().replace("-", "_") for option in options} >= variables >= {"FIXTURES", "PORT", "READY_FILE"}
-    assert len(variables) == 19
+    assert len(variables) == 20
