@@ -76,6 +76,10 @@ class Idempotency:
     def __len__(self) -> int:
         return len(self._replies)
 
+    def knows(self, key: bytes) -> bool:
+        """Whether a call with `key` has come before, as far as is known."""
+        return key in self._replies or key in self._under_way
+
     def get(self, key: bytes) -> Reply | None:
         """The reply that is remembered under `key`."""
         reply = self._replies.get(key)

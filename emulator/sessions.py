@@ -1,6 +1,6 @@
 """`Session`: where state lives. One object owns the rules laid over the files', what they have counted, the journal,
-the operations and the time. `Sessions` are all there are; a server begins with exactly one, and another begins with
-the first call that names it.
+the operations, what was let in and what is remembered, and the time. `Sessions` are all there are; a server begins with
+exactly one, and another begins with the first call that names it.
 
 Rules stand in three layers: what was added while running, the newest first; the session's own; and those of the files,
 which all sessions share, so that a reload swaps them under everyone. Idle sessions are dropped by real time, when

@@ -53,13 +53,19 @@ def remembering(performed: Performed) -> Gate:
         if call.method not in REMEMBERED:
             return following(call)
         key = call.header(KEY)
-        return _once(call, following, key, performed) if key else following(call)
+        if not key:
+            return following(call)
+        mine, request = _whose(call, key), _digest(call)
+        if call.session.idempotency.knows(mine):
+            return _later(call, following, key, mine, request, performed)
+        return _first(call, following, mine, request)  # which is asked for its messages before another call comes
 
     return gate
 
 
-async def _once(call: Call, following: Handler, key: str, performed: Performed) -> AsyncIterator[bytes]:
-    mine, request = _whose(call, key), _digest(call)
+async def _later(
+    call: Call, following: Handler, key: str, mine: bytes, request: bytes, performed: Performed
+) -> AsyncIterator[bytes]:
     reply = await _earlier(call, key, mine, request)
     answered = _first(call, following, mine, request) if reply is None else _again(call, reply, performed)
     async with aclosing(answered) as messages:  # type: ignore[type-var]

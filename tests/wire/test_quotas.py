@@ -18,6 +18,7 @@ from emulator.api import (
     RequestInfo,
     RetryInfo,
 )
+from emulator.engine.book import Book, load
 from emulator.errors import UsageError
 
 from .client import Client, Reply, asking, drawing, eventually, path
@@ -260,6 +261,20 @@ def test_rules_that_are_laid_over_others_bring_their_own_quotas(serve: Serve, co
     with emulator.add({"quotas": {"limits": [{"call": "completion", "per_day": 1}]}}):
         assert [client.complete(asking("?")).code for _ in range(2)] == ["OK", "RESOURCE_EXHAUSTED"]
     assert client.complete(asking("?")).code == "RESOURCE_EXHAUSTED"
+
+
+def test_a_reload_swaps_the_quotas_and_keeps_what_was_counted(serve: Serve, connect: Connect) -> None:
+    emulator = serve(limited(per_day=1))
+    client = connect(emulator)
+
+    def swap(book: Book) -> None:
+        emulator.sessions.shared.book = book
+
+    assert [client.complete(asking("?")).code for _ in range(2)] == ["OK", "RESOURCE_EXHAUSTED"]
+    emulator.place.do(lambda: swap(load([limited(per_day=2)])))
+    assert [client.complete(asking("?")).code for _ in range(2)] == ["OK", "RESOURCE_EXHAUSTED"]
+    emulator.place.do(lambda: swap(load([{}])))
+    assert client.complete(asking("?")).code == "OK"
 
 
 def test_a_reset_of_the_part_begins_anew(serve: Serve, connect: Connect) -> None:
