@@ -19,6 +19,7 @@ ENVIRONMENT_PREFIX = "FM_EMULATOR_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 SESSION_SOURCES = ("header", "api-key")
+QUOTA_PRESETS = ("none", "real")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
@@ -49,6 +50,12 @@ class Config:
     now: int | None = option(None, "When the emulator's clock starts, e.g. 2026-01-31T12:00:00Z.", metavar="TIME")
     strict: bool = option(False, "Fail a call that no rule matches with FAILED_PRECONDITION.", kind=bool)
     lenient: bool = option(False, "Accept requests that the real service would refuse.", kind=bool)
+    quotas: str = option(
+        "none",
+        "Limits that calls meet where the fixtures name no preset; real is the service's documented defaults.",
+        metavar="PRESET",
+        choices=QUOTA_PRESETS,
+    )
     immediate: bool = option(False, "Operations without a timeline are done at the first Get.", kind=bool)
     frozen: bool = option(False, "The emulator's clock stands still until it is moved.", kind=bool)
     token: str | None = option(

@@ -23,7 +23,7 @@ from .config import Config, from_values
 from .control import Control, timestamp
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import auth, checking, guarded, validation
+from .gates import auth, checking, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .services import completion, endpoint, generation, iam_token, operation, reflection
@@ -154,7 +154,8 @@ class Emulator(Steering):
 
     def _routed(self) -> Router:
         validating = () if self.config.lenient else (checking(validation.check),)
-        gates = (*validating, checking(auth.check))
+        remembering = idempotency.remembering(completion.performed)
+        gates = (*validating, checking(auth.check), quota.gate, remembering)
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),

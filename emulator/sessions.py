@@ -1,6 +1,6 @@
 """`Session`: where state lives. One object owns the rules laid over the files', what they have counted, the journal,
-the operations and the time. `Sessions` are all there are; a server begins with exactly one, and another begins with
-the first call that names it.
+the operations, what was let in and what is remembered, and the time. `Sessions` are all there are; a server begins with
+exactly one, and another begins with the first call that names it.
 
 Rules stand in three layers: what was added while running, the newest first; the session's own; and those of the files,
 which all sessions share, so that a reload swaps them under everyone. Idle sessions are dropped by real time, when
@@ -20,12 +20,14 @@ from .engine.layers import Layer, placed, stacked
 from .engine.verify import Report, Tally, verify
 from .errors import Code, Status
 from .iam import Tokens
+from .idempotency import Idempotency
 from .journal import Journal
 from .operations import Operations
+from .quotas import Quotas
 from .rules.accounts import OPEN, REQUIRED, Auth
 from .seed import Seed
 
-PARTS = ("rules", "counters", "states", "journal", "operations", "clock", "iam_tokens")
+PARTS = ("rules", "counters", "states", "journal", "operations", "clock", "quotas", "idempotency", "iam_tokens")
 """What `Session.reset` can reset."""
 
 MOST_SESSIONS = 1000
@@ -65,6 +67,8 @@ class Session:
         self.began = self.clock.now()
         self.operations = Operations(self.clock)
         self.tokens = Tokens(self.clock)
+        self.quotas = Quotas(self.clock, config.quotas)
+        self.idempotency = Idempotency(self.clock)
         self.own: Layer | None = None
         self.added: list[Layer] = []
         self.calls = {"call": 0, "aside": 0}
@@ -193,6 +197,12 @@ class Session:
 
     def _reset_iam_tokens(self) -> None:
         self.tokens.clear()
+
+    def _reset_quotas(self) -> None:
+        self.quotas.begin(self.config.quotas)
+
+    def _reset_idempotency(self) -> None:
+        self.idempotency.clear()
 
 
 class Sessions:

@@ -1,4 +1,5 @@
-"""A session as bytes, and back: rules, states, operations, counters, clock and IAM tokens.
+"""A session as bytes, and back: rules, states, operations, counters, clock, IAM tokens, quotas and what is remembered
+by its idempotency key.
 
 The same snapshot and the same calls give the same bytes, in this process or another: every random choice is a hash of
 the seed and of counters, and both are in it. It is JSON, so that it can be looked at and kept beside a test. The
@@ -13,13 +14,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
+from .config import QUOTA_PRESETS
 from .engine.choose import State
 from .engine.layers import Layer, dumped, revived
 from .errors import Code, FixtureError, Status
 from .iam import MOST, Issued
-from .replies.stored import Count, StoredOperation
+from .idempotency import checked
+from .replies.stored import Count, Instant, StoredOperation
+from .replies.stored_reply import StoredReply
 from .seed import Seed
 from .sessions import OWN, PARTS, Session, Shared
 
@@ -52,6 +56,13 @@ class _Added(Struct, forbid_unknown_fields=True):
     rules: Any
 
 
+class _Quotas(Struct, forbid_unknown_fields=True):
+    """`came` is what was let in: by limit and subject the instants (ns)."""
+
+    preset: str = "none"
+    came: list[tuple[str, str, list[Instant]]] = field(default_factory=list)
+
+
 class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emulator snapshot"):
     """What a snapshot holds; `seed` is the root and the path below it that the session's choices grow from."""
 
@@ -67,6 +78,8 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
     added: list[_Added]
     operations: list[StoredOperation]
     iam_tokens: _Tokens
+    quotas: _Quotas = field(default_factory=_Quotas)
+    idempotency: list[StoredReply] = field(default_factory=list)
 
 
 async def taken(session: Session) -> bytes:
@@ -92,6 +105,8 @@ async def taken(session: Session) -> bytes:
         added=[_Added(layer.id, dumped(layer.book)) for layer in session.added],
         operations=session.operations.dump(),
         iam_tokens=_Tokens(session.tokens.issued, session.tokens.dump()),
+        quotas=_Quotas(session.quotas.preset, session.quotas.dump()),
+        idempotency=session.idempotency.dump(),
     )
     return msgspec.json.format(msgspec.json.encode(snapshot), indent=1)
 
@@ -108,6 +123,7 @@ def restored(session: Session, snapshot: bytes) -> None:
         if found.own is not None:
             layers.append(Layer(OWN, revived(found.own)))
         operations = session.operations.checked(found.operations)
+        replies = checked(found.idempotency)
     except (ValueError, FixtureError) as failed:  # msgspec's errors are ValueErrors
         raise Status(Code.INVALID_ARGUMENT, f"that is no snapshot that can be restored: {failed}") from None
     counters = found.counters
@@ -125,6 +141,8 @@ def restored(session: Session, snapshot: bytes) -> None:
     session.began = found.clock.began
     session.operations.put(operations)
     session.tokens.put(found.iam_tokens.issued, found.iam_tokens.kept)
+    session.quotas.load(found.quotas.came, found.quotas.preset)
+    session.idempotency.put(replies)
 
 
 def _read(snapshot: bytes) -> Snapshot:
@@ -135,6 +153,8 @@ def _read(snapshot: bytes) -> Snapshot:
     for name, instant in (("now", found.clock.now), ("began", found.clock.began)):
         if not 0 <= instant < _END:
             raise ValueError(f"clock.{name}: it is not between the years 1970 and 9999")
+    if found.quotas.preset not in QUOTA_PRESETS:
+        raise ValueError(f"quotas.preset: {found.quotas.preset[:60]!r} is none of {', '.join(QUOTA_PRESETS)}")
     numbers = [int(added.id[1:]) for added in found.added]
     if len(set(numbers)) < len(numbers) or max(numbers, default=0) > found.counters.layers:
         raise ValueError("added: each layer has a number of its own, up to that of counters.layers")

@@ -61,10 +61,33 @@ def other_folder(folder: str, own: str) -> str:
     return f"Specified folder ID '{folder}' does not match with service account folder ID '{own}'"
 
 
+def quota(call: str, kind: str, allowed: int) -> str:
+    """A call of that name that meets a limit; both kinds were seen for completions, at once and by the hour."""
+    what = _QUOTAS.get(call, call)
+    if kind == "at_once":
+        return f"ai.{what}SessionsCount.count gauge quota limit exceed: allowed {allowed} requests"
+    per = kind.removeprefix("per_").capitalize()
+    return f"ai.{what}RequestsPer{per}.rate rate quota limit exceed: allowed {allowed} requests"
+
+
+_QUOTAS = {
+    "completion": "textGenerationCompletion",
+    # chosen, from here on
+    "completion_async": "textGenerationAsyncCompletion",
+    "completion_batch": "textGenerationBatchCompletion",
+    "generate_image": "imageGeneration",
+    "tokenize": "textGenerationTokenize",
+    "tokenize_completion": "textGenerationTokenizeCompletion",
+    "text_embedding": "textEmbedding",
+    "classify": "textClassification",
+    "few_shot_classify": "fewShotTextClassification",
+    "operations": "operationGet",
+    "datasets": "dataset",
+    "batches": "batchInference",
+}
+
 SEEN_BY_CODE = {
-    Code.RESOURCE_EXHAUSTED: (
-        "ai.textGenerationCompletionSessionsCount.count gauge quota limit exceed: allowed 10 requests"
-    ),
+    Code.RESOURCE_EXHAUSTED: quota("completion", "at_once", 10),
     Code.UNAUTHENTICATED: "IAM token or API key has to be passed in request",
     Code.PERMISSION_DENIED: (
         "Permission to [resource-manager.folder {folder}, resource-manager.cloud {cloud}, "
@@ -98,6 +121,11 @@ def validation(field: str, text: str) -> str:
 
 
 REQUIRED = "Field is required"
+
+
+def another_request(key: str) -> str:
+    """An idempotency key that came with a request of another content before."""
+    return f"idempotency-key {key[:100]} was used for a different request; every request needs a key of its own"
 
 
 def in_range(low: object, high: object) -> str:

@@ -572,6 +572,32 @@ def test_every_reply_waits_for_a_while_of_its_own(client: Client) -> None:
     assert min(took) < 1
 
 
+@example("33-quotas.yaml", frozen=True, strict=False)
+def test_a_fourth_deferred_completion_a_minute_is_too_many_for_a_folder(client: Client) -> None:
+    for _ in range(3):
+        client.begin("Подумай")
+    with _refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
+        client.begin("Подумай")
+    client.emulator.clock.advance("1m")
+    assert client.begin("Подумай").id
+
+
+@example("33-quotas.yaml", strict=False)
+def test_a_third_generation_at_once_is_told_when_to_come_again(client: Client) -> None:
+    with contextlib.ExitStack() as stack:
+        stall = {"text": "Сейчас...", "stream": {"words": 1, "stall": {"after": 1, "for": "forever"}}}
+        client.emulator.rule(when={"question": "Стой"}, reply=stall)  # type: ignore[arg-type]
+        for _ in range(2):
+            stream = client.stream("Стой")
+            stack.callback(stream.cancel)
+            next(stream)
+        with _refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as caught:
+            client.ask("Привет")
+    assert _details(caught.value, RetryInfo).retry_delay.seconds == 1
+    (violation,) = _details(caught.value, QuotaFailure).violations
+    assert violation.description.endswith("allowed 2 requests")
+
+
 def test_every_example_is_run_here_and_told_in_the_readme() -> None:
     names = {path.name for path in FIXTURES.glob("*.yaml")}
     assert names == COVERED

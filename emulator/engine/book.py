@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ..api import METHODS
 from ..calls import ALL_CALLS, CHATS, METHODS_BY_CALL, OPERATIONS
 from ..errors import FixtureError, Mistake
+from ..quotas import mistakes_in
 from ..replies.layers import merged, says_something
 from ..replies.recipe import Recipe, compile_reply
 from ..replies.timeline import Plan, compile_operation, uses_batches
@@ -82,7 +83,8 @@ class Book(Struct, frozen=True):
 
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
-    there for a book that is stacked of several: for each rule the id of the layer it stands in.
+    there for a book that is stacked of several: for each rule the id of the layer it stands in. `quotas` are None where
+    the files say nothing of them.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -95,6 +97,7 @@ class Book(Struct, frozen=True):
     lent: tuple[Bundle | Inline, ...] = ()
     layers: tuple[str, ...] = ()
     auth: Auth | None = None
+    quotas: model.Quotas | None = None
 
 
 def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
@@ -116,6 +119,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
     snippets, used = {**own, **beneath}, set[str]()
     fallbacks: list[Fallback] = []
     sections: list[Auth] = []
+    quotas: list[model.Quotas] = []
     for source in sources:
         if source.file is None:
             continue
@@ -123,6 +127,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         rules.extend(compiler.rules())
         fallbacks.extend(compiler.fallback(bool(fallbacks)))
         sections.extend(compiler.auth(bool(sections)))
+        quotas.extend(compiler.quotas(bool(quotas)))
         named.extend(compiler.named)
         used |= compiler.used
     _check_names(named)
@@ -143,6 +148,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         kept(sources),
         kept(lenders.values()),
         auth=sections[0] if sections else None,
+        quotas=quotas[0] if quotas else None,
     )
 
 
@@ -275,6 +281,15 @@ class _FileCompiler:
 
     def _warn(self, section: str, path: tuple[str | int, ...], text: str) -> None:
         self.problems.warn((section, *path), text)
+
+    def quotas(self, taken: bool) -> list[model.Quotas]:
+        if self.file.quotas is None:
+            return []
+        if taken:
+            self.problems.at(("quotas",), "another file has quotas already, and they are for all files")
+        for path, text in mistakes_in(self.file.quotas):
+            self.problems.at(("quotas", *path), text)
+        return [self.file.quotas]
 
     def _place(self, spec: model.Rule, i: int) -> tuple[int, str]:
         """The line of a rule, and where it stands in words; its name is noted."""

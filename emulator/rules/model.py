@@ -29,6 +29,22 @@ Per = Literal["session", "folder", "question", "request", "idempotency-key"]
 AfterLast = Literal["repeat", "cycle", "pass", "error"]
 CredentialStatus = Literal["active", "expired", "revoked"]
 Gate = Literal["required", "open"]
+QuotaCall = Literal[
+    "completion",
+    "completion_async",
+    "completion_batch",
+    "generate_image",
+    "tokenize",
+    "tokenize_completion",
+    "text_embedding",
+    "classify",
+    "few_shot_classify",
+    "operations",
+    "datasets",
+    "batches",
+]
+QuotaBy = Literal["session", "folder", "credential"]
+QuotaPreset = Literal["real", "none"]
 
 
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -364,6 +380,53 @@ class Auth(_Strict, frozen=True):
     service_accounts: list[Text | ServiceAccount] | None = None
 
 
+class Most:
+    """How many calls a limit lets in, or `unlimited`."""
+
+    __slots__ = ("n",)
+
+    MOST: ClassVar[int] = 100_000
+
+    def __init__(self, n: int | None) -> None:
+        self.n = n
+        """None is without limit."""
+
+    @classmethod
+    def from_scalar(cls, text: str) -> Most:
+        """Raises ValueError for anything but a number from 0 to 100000 or `unlimited`."""
+        if text == "unlimited":
+            return cls(None)
+        if not (text.isascii() and text.isdecimal()):
+            raise ValueError(f"needs a whole number of calls, or `unlimited`; found `{text[:40]}`")
+        if len(text) > len(str(cls.MOST)) or int(text) > cls.MOST:
+            raise ValueError(f"`{text[:40]}` is too many to be counted: at most {cls.MOST}, or `unlimited`")
+        return cls(int(text))
+
+
+class QuotaLimit(_Strict, frozen=True):
+    """How many calls are let in at once and in a length of time; all the calls named share them."""
+
+    EXAMPLE: ClassVar[str] = "{call: completion, per_second: 10}"
+
+    call: QuotaCall | list[QuotaCall]
+    at_once: Most | None = None
+    per_second: Most | None = None
+    per_minute: Most | None = None
+    per_hour: Most | None = None
+    per_day: Most | None = None
+    by: QuotaBy = "session"
+
+
+class Quotas(_Strict, frozen=True):
+    """What is let in; `limits` stand over those of the preset."""
+
+    EXAMPLE: ClassVar[str] = "quotas: {preset: real}"
+    BELONGS: ClassVar[dict[str, str]] = dict.fromkeys(QuotaLimit.__struct_encode_fields__, "limits")
+
+    preset: QuotaPreset | None = None
+    limits: list[QuotaLimit] | None = None
+
+
 class File(_Strict, frozen=True):
     """A fixture file."""
 
@@ -380,6 +443,7 @@ class File(_Strict, frozen=True):
     rules: list[Rule] | None = None
     fallback: Reply | None = None
     auth: Gate | Auth | None = None
+    quotas: Quotas | None = None
 
 
 def json_schema() -> dict[str, Any]:
@@ -392,6 +456,8 @@ def json_schema() -> dict[str, Any]:
             return {"type": "string", "examples": ["5s", "forever"]}
         if type_ is Instant:
             return {"type": "string", "examples": ["2026-01-31T12:00:00Z"]}
+        if type_ is Most:
+            return {"anyOf": [{"type": "integer", "minimum": 0, "maximum": Most.MOST}, {"const": "unlimited"}]}
         raise NotImplementedError(type_)
 
     schema = _as_loaded(msgspec.json.schema(File, schema_hook=hook))

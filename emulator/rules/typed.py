@@ -41,6 +41,24 @@ Per: TypeAlias = Literal["session", "folder", "question", "request", "idempotenc
 AfterLast: TypeAlias = Literal["repeat", "cycle", "pass", "error"]
 CredentialStatus: TypeAlias = Literal["active", "expired", "revoked"]
 Gate: TypeAlias = Literal["required", "open"]
+QuotaCall: TypeAlias = Literal[
+    "completion",
+    "completion_async",
+    "completion_batch",
+    "generate_image",
+    "tokenize",
+    "tokenize_completion",
+    "text_embedding",
+    "classify",
+    "few_shot_classify",
+    "operations",
+    "datasets",
+    "batches",
+]
+QuotaBy: TypeAlias = Literal["session", "folder", "credential"]
+QuotaPreset: TypeAlias = Literal["real", "none"]
+Most: TypeAlias = "int | Literal['unlimited']"
+"""How many calls a limit lets in."""
 
 Text: TypeAlias = "str | int | float | bool"
 """What a text field takes: numbers and bools become the text that a file would have, 5 and true."""
@@ -333,6 +351,25 @@ class AuthDict(TypedDict, total=False):
     service_accounts: Sequence[Text | ServiceAccountDict]
 
 
+class QuotaLimitDict(TypedDict, total=False):
+    """How many calls are let in at once and in a length of time; all the calls named share them."""
+
+    call: QuotaCall | Sequence[QuotaCall]
+    at_once: Most
+    per_second: Most
+    per_minute: Most
+    per_hour: Most
+    per_day: Most
+    by: QuotaBy
+
+
+class QuotasDict(TypedDict, total=False):
+    """What is let in; `limits` stand over those of the preset."""
+
+    preset: QuotaPreset
+    limits: Sequence[QuotaLimitDict]
+
+
 class FileDict(TypedDict, total=False):
     """What a fixture file holds."""
 
@@ -342,3 +379,4 @@ class FileDict(TypedDict, total=False):
     rules: Sequence[RuleDict]
     fallback: ReplyDict
     auth: Gate | AuthDict
+    quotas: QuotasDict

@@ -51,6 +51,13 @@ ACCEPTED: list[FileDict] = [
         "defaults": {"delay": "20ms", "model_version": 5, "headers": {"x-n": 1}, "operation": {"done_after": "1s"}},
         "snippets": {"busy": {"error": "UNAVAILABLE"}},
         "fallback": {"text": "Не знаю"},
+        "quotas": {
+            "preset": "real",
+            "limits": [
+                {"call": "completion", "at_once": 2, "per_day": "unlimited"},
+                {"call": ("tokenize", "datasets"), "per_second": 0, "by": "folder"},
+            ],
+        },
     },
     {
         "rules": (
