@@ -42,7 +42,7 @@ Follow = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture
 def asked(serve: Serve, connect: Connect) -> Emulator:
     """An emulator that was asked three things: one is answered, one fails, one is matched by no rule."""
-    emulator = serve(RULES, now="2026-01-31T12:00:00Z", speed=1e6)
+    emulator = serve(RULES, now="2026-01-31T12:00:00Z", speed=1000)
     client = connect(emulator)
     client.complete(asking("Привет", stream=True))
     client.complete(asking("занято"))
