@@ -26,7 +26,16 @@ from .errors import Code, Status, UsageError
 from .gates import checking, guarded, validation
 from .gates.access import Access
 from .gates.session import Finder
-from .services import completion, endpoint, generation, operation, reflection
+from .services import (
+    classification,
+    completion,
+    embeddings,
+    endpoint,
+    generation,
+    operation,
+    reflection,
+    tokenizer,
+)
 from .services.health import Health
 from .services.router import Router
 from .sessions import Sessions, Shared
@@ -157,6 +166,7 @@ class Emulator(Steering):
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),
+            **guarded({**tokenizer.handlers(), **embeddings.handlers(), **classification.handlers()}, gates),
             **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),
             **reflection.handlers(lambda: router.services),
