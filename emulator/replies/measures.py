@@ -8,7 +8,6 @@ makes of the texts that they get, which is our choice.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,10 +53,8 @@ def compiled(content: str, reply: model.Reply, report: Report) -> Callable[[Subj
         numbers = reply.embedding or []
         if not numbers:
             report(("embedding",), "a vector without numbers compares with nothing; list some")
-        _check_numbers(dict(enumerate(numbers)), "embedding", report)
         return lambda subject: _finished(subject, reply, embedding=numbers)
     sure = reply.predictions or {}
-    _check_numbers(sure, "predictions", report)
     predictions = [{"label": label, "confidence": confidence} for label, confidence in sure.items()]
     return lambda subject: _finished(subject, reply, predictions=predictions)
 
@@ -137,9 +134,3 @@ def _finished(subject: Subject, reply: model.Reply, **content: Any) -> Any:
         else:
             response.input_tokens = count
     return response
-
-
-def _check_numbers(numbers: Mapping[Any, float], field: str, report: Report) -> None:
-    for place, number in numbers.items():
-        if not math.isfinite(number):
-            report((field, place), f"{number} is no number that can be compared")

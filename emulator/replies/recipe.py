@@ -317,7 +317,7 @@ class _Compiler:
         if spec.pieces is not None:
             self._check_pieces(spec)
         if content in ("image", *measures.ANSWERED) and self.own.stream is not None:
-            self.report(("stream",), f"{content}: such a reply is not streamed; leave stream out")
+            self.report(("stream",), f"a reply of {content} is not streamed; leave stream out")
         if content == "tool_calls" and spec.pieces is not None:
             self.report(("stream", "pieces"), "tool calls are sent in one message; leave the pieces out")
         if spec.stop is not None and spec.stall is not None and spec.stall.after > spec.stop.after:

@@ -13,6 +13,7 @@ import msgspec.inspect as inspect
 from hypothesis import strategies as st
 
 from emulator.replies.completion import STATUSES
+from emulator.replies.layers import CONTENT
 from emulator.rules import model
 
 from .requests_at_random import NAMES, ODD_TEXTS, WORDS, json_values
@@ -24,6 +25,7 @@ TEMPLATES = [
     "{{ request }}",
     "{{ metadata['x-a'] }}",
     "{{ question | last_word }}",
+    "{{ text }} {{ labels }} {{ task }} {{ dim }}",
     "{{ 10 ** 900 }}",
     "{{ vars.a }}",
     "{% for i in range(9) %}{{ i }}{% endfor %}",
@@ -61,6 +63,8 @@ PATHS = [
     "temperature",
     "stream",
     "no.such",
+    "labels.*",
+    "dim",
     "messages.x",
     "",
     "seed",
@@ -88,6 +92,9 @@ MESSAGES = [
     {"alternatives": [{"message": {"tool_call_list": {"tool_calls": [{}]}}}]},
     {"no": 1},
     {"usage": {"total_tokens": "x"}},
+    {"predictions": [{"label": "a", "confidence": 2}]},
+    {"tokens": [{"id": "-1", "text": "{{ text }}"}]},
+    {"embedding": [0.5, "NaN"]},
     {"alternatives": [{"message": {"text": "{{ question }}"}, "status": 99}]},
     {"usage": {"total_tokens": "{{ 2 ** 70 }}"}},
 ]
@@ -120,6 +127,7 @@ _KEYS: dict[str, list[str]] = {
     "tool_results": ["*", *NAMES],
     "state": ["order", "a.b", ""],
     "tool_calls": NAMES,
+    "predictions": [*WORDS, ""],
 }
 _LEAF = {"tool_calls", "details", "json", "message"}
 
@@ -192,7 +200,7 @@ def _struct(cls: Any, plausible: bool, depth: int = 0) -> st.SearchStrategy[dict
 
 
 def _one_thing(chosen: list[Any]) -> list[Any]:
-    things = [f for f in chosen if f.encode_name in ("text", "json", "tool_calls", "image", "message", "error")]
+    things = [f for f in chosen if f.encode_name in CONTENT]
     return [f for f in chosen if f not in things[1:]]
 
 
