@@ -8,13 +8,20 @@ it comes out the same on every machine.
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import isqrt
 
 from ..rules.text import fold, words_of
 
-Features = dict[str, int]
-"""What a text is to a comparison: words (`=погода`) and pieces (`пого`), and the weight of each."""
+
+class Features(dict[str, int]):
+    """What a text is to a comparison: words (`=погода`) and pieces (`пого`), and the weight of each."""
+
+    @cached_property
+    def square(self) -> int:
+        """The square of their length as a vector."""
+        return sum(weight * weight for weight in self.values())
+
 
 SAME = 1000
 """The likeness of a text to itself."""
@@ -23,6 +30,7 @@ MOST_CHARACTERS = 100_000
 """So much of a text is looked at: as long as the service takes."""
 
 _PIECE = 4
+_LONGEST_WORD = 60
 _COMMON = frozenset(
     words_of(
         "а без бы был была были было в вам вас во вот все вы где да для до его ее если есть еще же за и из или им "
@@ -40,16 +48,16 @@ def features(text: str) -> Features:
     folded = fold(text[:MOST_CHARACTERS])
     found: Counter[str] = Counter()
     for word, times in Counter(words_of(folded)).items():
-        for feature, weight in _of_word(word):
+        for feature, weight in _of_word(word[:_LONGEST_WORD]):
             found[feature] += weight * times.bit_length()  # a word said twice as often is not twice as important
-    return found or Counter({f"={folded}": 1})
+    return Features(found or {f"={folded}": 1})
 
 
 @lru_cache(maxsize=4096)
 def _of_word(word: str) -> tuple[tuple[str, int], ...]:
     if word in _COMMON:
         return ((f"={word}", 1),)
-    begun = f"^{word[:60]}"
+    begun = f"^{word}"
     pieces = tuple((begun[i : i + _PIECE], 2) for i in range(max(1, len(begun) - _PIECE + 1)))
     return ((f"={word}", 3), *pieces)
 
@@ -59,8 +67,4 @@ def likeness(one: Features, other: Features) -> int:
     if len(other) < len(one):
         one, other = other, one
     product = sum(weight * other[feature] for feature, weight in one.items() if feature in other)
-    return isqrt(SAME * SAME * product * product // (_square(one) * _square(other)))
-
-
-def _square(of: Features) -> int:
-    return sum(weight * weight for weight in of.values())
+    return isqrt(SAME * SAME * product * product // (one.square * other.square))
