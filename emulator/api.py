@@ -163,6 +163,12 @@ Operation = message_class("yandex.cloud.operation.Operation")
 GetOperationRequest = message_class("yandex.cloud.operation.GetOperationRequest")
 CancelOperationRequest = message_class("yandex.cloud.operation.CancelOperationRequest")
 
+CreateIamTokenRequest = message_class("yandex.cloud.iam.v1.CreateIamTokenRequest")
+CreateIamTokenForServiceAccountRequest = message_class("yandex.cloud.iam.v1.CreateIamTokenForServiceAccountRequest")
+CreateIamTokenResponse = message_class("yandex.cloud.iam.v1.CreateIamTokenResponse")
+RevokeIamTokenRequest = message_class("yandex.cloud.iam.v1.RevokeIamTokenRequest")
+RevokeIamTokenResponse = message_class("yandex.cloud.iam.v1.RevokeIamTokenResponse")
+
 ApiEndpoint = message_class("yandex.cloud.endpoint.ApiEndpoint")
 GetApiEndpointRequest = message_class("yandex.cloud.endpoint.GetApiEndpointRequest")
 ListApiEndpointsRequest = message_class("yandex.cloud.endpoint.ListApiEndpointsRequest")

@@ -3,6 +3,7 @@
 `Clock` is what clients are told and what scripts wait for: timestamps, timelines, pacing, delays, retention. It can
 start at any instant, run at any speed, stand still and be moved on. `Monotonic` is the machine's own steady time, for
 what happens to the process rather than to the story it tells: drain, limits on patterns and templates, log durations.
+`Wall` is the real time of day, for what clients have dated by it.
 Nothing else in the package reads a clock or sleeps.
 
 Instants of `Clock` are whole nanoseconds since the Unix epoch; those of `Monotonic` are seconds from an arbitrary
@@ -41,6 +42,15 @@ class Monotonic:
     def now() -> float:
         """Seconds from an arbitrary start."""
         return time.monotonic()
+
+
+class Wall:
+    """The time of day in the real world, for what its clients have dated: a JWT's times."""
+
+    @staticmethod
+    def now() -> float:
+        """Seconds since the Unix epoch."""
+        return time.time()
 
 
 class Clock:

@@ -60,6 +60,10 @@ class Config:
         metavar="WHERE",
         choices=SESSION_SOURCES,
     )
+    require_auth: bool = option(False, "Ask each call for a credential, as the real service does.", kind=bool)
+    api_key: tuple[str, ...] = option(
+        (), "An API key that is known; calls have to show one that is.", metavar="KEY", many=True
+    )
     session_idle: float = option(
         3600.0, "Real seconds after which a session that nobody uses is dropped.", kind=float, metavar="SECONDS"
     )
@@ -87,10 +91,13 @@ def from_values(values: Mapping[str, Any]) -> Config:
 
 
 def _checked(name: str, value: Any) -> Any:
-    if name == "fixtures":
-        many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-        return tuple(value) if many else () if value is None else (value,)
     field_ = Config.__dataclass_fields__[name]
+    if field_.metadata.get("many"):
+        many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+        values = tuple(value) if many else () if value is None else (value,)
+        if name == "api_key":
+            _check_keys(values)
+        return values
     if value is None:
         if field_.default is not None:
             raise UsageError(f"{name}: None is no value; leave it out for {field_.default!r}")
@@ -106,6 +113,12 @@ def _checked(name: str, value: Any) -> Any:
 
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
+
+
+def _check_keys(keys: tuple[Any, ...]) -> None:
+    for key in keys:  # not quoted, since they are secrets
+        if not isinstance(key, str) or not key or not (key.isascii() and key.isprintable()) or " " in key:
+            raise UsageError("api_key: it travels as a header; give printable ASCII without spaces")
 
 
 def _check_range(name: str, value: Any) -> None:

@@ -23,7 +23,7 @@ from .config import Config, from_values
 from .control import Control, timestamp
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import checking, guarded, validation
+from .gates import auth, checking, guarded, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .services import (
@@ -32,6 +32,7 @@ from .services import (
     embeddings,
     endpoint,
     generation,
+    iam_token,
     operation,
     reflection,
     tokenizer,
@@ -162,11 +163,13 @@ class Emulator(Steering):
         self.place.do(work)
 
     def _routed(self) -> Router:
-        gates = () if self.config.lenient else (checking(validation.check),)
+        validating = () if self.config.lenient else (checking(validation.check),)
+        gates = (*validating, checking(auth.check))
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),
             **guarded({**tokenizer.handlers(), **embeddings.handlers(), **classification.handlers()}, gates),
+            **iam_token.handlers(),
             **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),
             **reflection.handlers(lambda: router.services),

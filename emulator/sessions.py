@@ -19,11 +19,13 @@ from .engine.choose import State
 from .engine.layers import Layer, placed, stacked
 from .engine.verify import Report, Tally, verify
 from .errors import Code, Status
+from .iam import Tokens
 from .journal import Journal
 from .operations import Operations
+from .rules.accounts import OPEN, REQUIRED, Auth
 from .seed import Seed
 
-PARTS = ("rules", "counters", "states", "journal", "operations", "clock")
+PARTS = ("rules", "counters", "states", "journal", "operations", "clock", "iam_tokens")
 """What `Session.reset` can reset."""
 
 MOST_SESSIONS = 1000
@@ -43,8 +45,8 @@ class Session:
     """`id` is empty for the session that a server begins with; `strict` fails calls that no rule matches.
 
     `home` are the rules that all sessions share; `shared` is the same, but after a restore from elsewhere.
-    `open_calls` are those of programs, `holders` all that are under way, those of the control API included; `used` is
-    when the last one began or ended (seconds of `Monotonic`).
+    `began` is the instant at which its clock began (ns). `open_calls` are those of programs, `holders` all that are
+    under way, those of the control API included; `used` is when the last one began or ended (seconds of `Monotonic`).
     """
 
     strict: bool
@@ -60,7 +62,9 @@ class Session:
         self.state = State()
         self.tally, self.habits = Tally(), Habits()
         self.journal = Journal()
+        self.began = self.clock.now()
         self.operations = Operations(self.clock)
+        self.tokens = Tokens(self.clock)
         self.own: Layer | None = None
         self.added: list[Layer] = []
         self.calls = {"call": 0, "aside": 0}
@@ -80,6 +84,12 @@ class Session:
             self._beneath = self.shared.book
             self._book = stacked(self.layers)
         return self._book
+
+    @property
+    def auth(self) -> Auth:
+        """Who may call: what the first layer with a section says, else the options."""
+        closed = self.config.require_auth or self.config.api_key
+        return self.book.auth or (REQUIRED if closed else OPEN)
 
     @property
     def layers(self) -> list[Layer]:
@@ -179,6 +189,10 @@ class Session:
     def _reset_clock(self) -> None:
         start = Clock(self.config.now, frozen=True).now()
         self.clock.set(start, self.config.frozen, self.config.speed)
+        self.began = start
+
+    def _reset_iam_tokens(self) -> None:
+        self.tokens.clear()
 
 
 class Sessions:

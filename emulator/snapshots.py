@@ -1,4 +1,4 @@
-"""A session as bytes, and back: rules, states, operations, counters and clock.
+"""A session as bytes, and back: rules, states, operations, counters, clock and IAM tokens.
 
 The same snapshot and the same calls give the same bytes, in this process or another: every random choice is a hash of
 the seed and of counters, and both are in it. It is JSON, so that it can be looked at and kept beside a test. The
@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from .engine.choose import State
 from .engine.layers import Layer, dumped, revived
 from .errors import Code, FixtureError, Status
+from .iam import MOST, Issued
 from .replies.stored import Count, StoredOperation
 from .seed import Seed
 from .sessions import OWN, PARTS, Session, Shared
@@ -38,6 +39,12 @@ class _Clock(Struct, forbid_unknown_fields=True):
     now: int
     frozen: bool
     speed: Annotated[float, Meta(gt=0, le=1_000_000)]
+    began: int
+
+
+class _Tokens(Struct, forbid_unknown_fields=True):
+    issued: Count
+    kept: Annotated[list[Issued], Meta(max_length=MOST)]
 
 
 class _Added(Struct, forbid_unknown_fields=True):
@@ -59,6 +66,7 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
     own: Any
     added: list[_Added]
     operations: list[StoredOperation]
+    iam_tokens: _Tokens
 
 
 async def taken(session: Session) -> bytes:
@@ -71,7 +79,7 @@ async def taken(session: Session) -> bytes:
         strict=session.strict,
         immediate=session.immediate,
         seed=(session.seed.root, session.seed.path),
-        clock=_Clock(clock.now(), clock.frozen, clock.speed),
+        clock=_Clock(clock.now(), clock.frozen, clock.speed, session.began),
         counters=_Counters(
             dict(state.chosen),
             [(identity, counter, n) for (identity, counter), n in state.given.items()],
@@ -83,6 +91,7 @@ async def taken(session: Session) -> bytes:
         own=dumped(session.own.book) if session.own is not None else None,
         added=[_Added(layer.id, dumped(layer.book)) for layer in session.added],
         operations=session.operations.dump(),
+        iam_tokens=_Tokens(session.tokens.issued, session.tokens.dump()),
     )
     return msgspec.json.format(msgspec.json.encode(snapshot), indent=1)
 
@@ -113,7 +122,9 @@ def restored(session: Session, snapshot: bytes) -> None:
     session.state = State(counters.chosen, given, counters.scenario)
     session.calls["call"] = counters.calls  # those of tools are no part of the story: asking for a snapshot is one
     session.clock.set(found.clock.now, found.clock.frozen, found.clock.speed)
+    session.began = found.clock.began
     session.operations.put(operations)
+    session.tokens.put(found.iam_tokens.issued, found.iam_tokens.kept)
 
 
 def _read(snapshot: bytes) -> Snapshot:
@@ -121,8 +132,9 @@ def _read(snapshot: bytes) -> Snapshot:
     found = msgspec.json.decode(snapshot, type=Snapshot)
     if found.format != FORMAT:
         raise ValueError(f"its format is {found.format}; this emulator reads {FORMAT}")
-    if not 0 <= found.clock.now < _END:
-        raise ValueError("clock.now: it is not between the years 1970 and 9999")
+    for name, instant in (("now", found.clock.now), ("began", found.clock.began)):
+        if not 0 <= instant < _END:
+            raise ValueError(f"clock.{name}: it is not between the years 1970 and 9999")
     numbers = [int(added.id[1:]) for added in found.added]
     if len(set(numbers)) < len(numbers) or max(numbers, default=0) > found.counters.layers:
         raise ValueError("added: each layer has a number of its own, up to that of counters.layers")

@@ -256,7 +256,9 @@ class Steering:
     # -- the whole session
 
     def reset(self, *parts: str) -> None:
-        """Back to the beginning: "rules", "counters", "states", "journal", "operations", "clock"; all without any."""
+        """Back to the beginning: "rules", "counters", "states", "journal", "operations", "clock", "iam_tokens"; all
+        without any.
+        """
         from .sessions import PARTS
 
         unknown = [part for part in parts if part not in PARTS]
@@ -265,7 +267,7 @@ class Steering:
         self._place.do(lambda: self._session.reset(parts))
 
     def snapshot(self) -> bytes:
-        """Rules, states, operations, counters and clock, as JSON that `restore` takes."""
+        """Rules, states, operations, counters, clock and IAM tokens, as JSON that `restore` takes."""
         from .snapshots import taken
 
         return self._place.wait(taken(self._session), "snapshot")

@@ -6,6 +6,8 @@ Texts under "seen" were reported of the real service and are kept to the letter;
 
 from __future__ import annotations
 
+from zlib import crc32
+
 from .errors import Code
 
 # -- seen
@@ -42,6 +44,21 @@ def too_many_tokens(n: int, limit: int) -> str:
 def prompt_too_long(n: int) -> str:
     """An image prompt of `n` characters."""
     return f"Prompt positive size {n} exceeds limit (500)"
+
+
+TOKEN_INVALID = "The token is invalid"
+FOLDER_NEEDED = "You have to specify folder ID for user account"
+
+
+def unknown_api_key(key: str) -> str:
+    """An API key that nobody has, or has any more; the checksum in the service's mask is of its own making."""
+    shown = "****" if len(key) <= 8 else f"{key[:4]}****{key[-4:]} ({crc32(key.encode()):08X})"
+    return f"Unknown api key '{shown}'"
+
+
+def other_folder(folder: str, own: str) -> str:
+    """A request about a folder other than its service account's own."""
+    return f"Specified folder ID '{folder}' does not match with service account folder ID '{own}'"
 
 
 SEEN_BY_CODE = {
@@ -96,6 +113,15 @@ def how_many(low: int, high: int) -> str:
 def operation_not_found(operation_id: str) -> str:
     """An operation that never was, or is no longer kept."""
     return f"Operation {operation_id[:100]} not found"
+
+
+OAUTH_INVALID = "OAuth token is invalid or expired"
+TOKEN_NOT_FOUND = "IAM token not found"
+
+
+def account_not_found(account: str) -> str:
+    """A service account that nobody has."""
+    return f"Service account {account[:100]} not found"
 
 
 def for_code(code: Code, *, folder: str = "", image: bool = False) -> str:

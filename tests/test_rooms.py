@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOMS = (
-    ("errors", "wording", "clock", "seed", "config"),
+    ("errors", "wording", "clock", "seed", "config", "content", "apart"),
     ("api", "calls"),
     ("call",),
     ("rules",),
     ("replies",),
-    ("journal", "behaviour", "operations"),
+    ("journal", "behaviour", "operations", "datasets", "iam"),
     ("engine",),
     ("sessions", "snapshots"),
     ("gates",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from ..replies.measures import ANSWERED
 from ..replies.recipe import Recipe, compile_reply
 from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
+from ..rules.accounts import Auth, compile_auth
 from ..rules.conditions import FIELDS, Compiled, Report, compile_when, names_of
 from ..rules.subject import CONTEXT_NAMES
 from ..rules.variables import substituted, variables_of
@@ -93,6 +95,7 @@ class Book(Struct, frozen=True):
     given: tuple[Bundle | Inline, ...] = ()
     lent: tuple[Bundle | Inline, ...] = ()
     layers: tuple[str, ...] = ()
+    auth: Auth | None = None
 
 
 def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
@@ -113,12 +116,14 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
     beneath = {name: lent for name, lent in (under.snippets if under is not None else {}).items() if name not in own}
     snippets, used = {**own, **beneath}, set[str]()
     fallbacks: list[Fallback] = []
+    sections: list[Auth] = []
     for source in sources:
         if source.file is None:
             continue
         compiler = _FileCompiler(source, source.file, snippets)
         rules.extend(compiler.rules())
         fallbacks.extend(compiler.fallback(bool(fallbacks)))
+        sections.extend(compiler.auth(bool(sections)))
         named.extend(compiler.named)
         used |= compiler.used
     _check_names(named)
@@ -138,6 +143,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         _to_lend(own),
         kept(sources),
         kept(lenders.values()),
+        auth=sections[0] if sections else None,
     )
 
 
@@ -257,6 +263,19 @@ class _FileCompiler:
         recipe = self._recipe(self.file.fallback, ("fallback",))
         where = f"{self.source.name}:{self.problems.mark(('fallback',))[0]}"
         return [Fallback(recipe, f"fallback ({where})", self.variables)]
+
+    def auth(self, taken: bool) -> list[Auth]:
+        if self.file.auth is None:
+            return []
+        if taken:
+            self.problems.at(("auth",), "another file has an auth section already, and there is one for all files")
+        report = self._report("auth")
+        spec = substituted(self.file.auth, self.variables, report)
+        warn = partial(self._warn, "auth")
+        return [compile_auth(spec, self.source.read_file, report, warn)]
+
+    def _warn(self, section: str, path: tuple[str | int, ...], text: str) -> None:
+        self.problems.warn((section, *path), text)
 
     def _place(self, spec: model.Rule, i: int) -> tuple[int, str]:
         """The line of a rule, and where it stands in words; its name is noted."""

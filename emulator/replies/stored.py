@@ -78,6 +78,7 @@ class StoredOperation(Struct, forbid_unknown_fields=True, omit_defaults=True):
     ended: StoredEnd | None = None
     skew: Count = 0
     fetched: bool = False
+    folder: str = ""
 
 
 def stored_status(status: ScriptedStatus) -> StoredStatus:
@@ -211,7 +212,7 @@ def check_texts(stored: StoredOperation) -> None:
     """Raise ValueError for an operation without id, and for text that can't travel."""
     if not stored.id:
         raise ValueError("id: it is empty")
-    for name in ("id", "account", "task_id", "dataset_id"):
+    for name in ("id", "account", "task_id", "dataset_id", "folder"):
         _check_text(getattr(stored, name), name)
 
 

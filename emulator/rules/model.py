@@ -13,6 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from ..config import instant
+from ..errors import UsageError
 from .duration import Delay, Duration
 
 Text = str
@@ -36,6 +38,8 @@ Call = Literal[
 ]
 Per = Literal["session", "folder", "question", "request", "idempotency-key"]
 AfterLast = Literal["repeat", "cycle", "pass", "error"]
+CredentialStatus = Literal["active", "expired", "revoked"]
+Gate = Literal["required", "open"]
 
 
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -301,18 +305,107 @@ class Defaults(_Strict, frozen=True):
     operation: Operation | None = None
 
 
+class Instant:
+    """A point in time, as ISO 8601."""
+
+    __slots__ = ("ns",)
+
+    def __init__(self, ns: int) -> None:
+        self.ns = ns
+        """Nanoseconds since the epoch."""
+
+    @classmethod
+    def from_scalar(cls, text: str) -> Instant:
+        """Raises ValueError for what is no time."""
+        try:
+            return cls(instant(text, "a time"))
+        except UsageError as refused:
+            raise ValueError(str(refused).removeprefix("a time: ")) from None
+
+
+class ApiKey(_Strict, frozen=True):
+    """An API key that is known, and what it may be used for."""
+
+    EXAMPLE: ClassVar[str] = "{key: AQVN-ci, folders: [b1gtest]}"
+
+    key: Text
+    service_account: Text | None = None
+    folders: list[Text] | None = None
+    status: CredentialStatus | None = None
+    expires_at: Instant | None = None
+    expires_after: Duration | None = None
+
+
+class IamToken(_Strict, frozen=True):
+    """An IAM token that is known without having been issued; `user` makes it a user account's."""
+
+    EXAMPLE: ClassVar[str] = "{token: t1.known, folders: [b1gtest]}"
+
+    token: Text
+    service_account: Text | None = None
+    user: bool | None = None
+    folders: list[Text] | None = None
+    status: CredentialStatus | None = None
+    expires_at: Instant | None = None
+    expires_after: Duration | None = None
+
+
+class OAuthToken(_Strict, frozen=True):
+    """An OAuth token that is known: a user account's, to be exchanged for IAM tokens."""
+
+    EXAMPLE: ClassVar[str] = "{token: y0_known, folders: [b1gtest]}"
+
+    token: Text
+    folders: list[Text] | None = None
+    status: CredentialStatus | None = None
+    expires_at: Instant | None = None
+    expires_after: Duration | None = None
+
+
+class KeyFile(_Strict, frozen=True):
+    """A key in a file of its own."""
+
+    file: str
+
+
+class ServiceAccount(_Strict, frozen=True):
+    """A service account that is known; with `public_key` the signature of its JWTs is verified."""
+
+    EXAMPLE: ClassVar[str] = "{id: aje0000000000000ci1, folders: [b1gtest]}"
+
+    id: Text
+    key_id: Text | None = None
+    public_key: str | KeyFile | None = None
+    folders: list[Text] | None = None
+
+
+class Auth(_Strict, frozen=True):
+    """Who may call. Whatever is in it, a call has to show a credential; where anything is listed, one of those."""
+
+    EXAMPLE: ClassVar[str] = "auth: {api_keys: [AQVN-ci]}"
+
+    api_keys: list[Text | ApiKey] | None = None
+    iam_tokens: list[Text | IamToken] | None = None
+    oauth_tokens: list[Text | OAuthToken] | None = None
+    service_accounts: list[Text | ServiceAccount] | None = None
+
+
 class File(_Strict, frozen=True):
     """A fixture file."""
 
     MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ("vars", "defaults", "snippets", "rules")
     EXAMPLE: ClassVar[str] = "rules: [...]"
-    BELONGS: ClassVar[dict[str, str]] = dict.fromkeys(("when", "reply", "replies", "call", "operation"), "rules")
+    BELONGS: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("when", "reply", "replies", "call", "operation"), "rules"),
+        **dict.fromkeys(Auth.__struct_encode_fields__, "auth"),
+    }
 
     vars: dict[str, Text] | None = None
     defaults: Defaults | None = None
     snippets: dict[str, Reply] | None = None
     rules: list[Rule] | None = None
     fallback: Reply | None = None
+    auth: Gate | Auth | None = None
 
 
 def json_schema() -> dict[str, Any]:
@@ -323,6 +416,8 @@ def json_schema() -> dict[str, Any]:
             return type_.json_schema()
         if type_ is Stretch:
             return {"type": "string", "examples": ["5s", "forever"]}
+        if type_ is Instant:
+            return {"type": "string", "examples": ["2026-01-31T12:00:00Z"]}
         raise NotImplementedError(type_)
 
     schema = _as_loaded(msgspec.json.schema(File, schema_hook=hook))

@@ -50,6 +50,8 @@ CallName: TypeAlias = Literal[
 ]
 Per: TypeAlias = Literal["session", "folder", "question", "request", "idempotency-key"]
 AfterLast: TypeAlias = Literal["repeat", "cycle", "pass", "error"]
+CredentialStatus: TypeAlias = Literal["active", "expired", "revoked"]
+Gate: TypeAlias = Literal["required", "open"]
 
 Text: TypeAlias = "str | int | float | bool"
 """What a text field takes: numbers and bools become the text that a file would have, 5 and true."""
@@ -300,6 +302,63 @@ class DefaultsDict(TypedDict, total=False):
     operation: OperationDict
 
 
+class ApiKeyDict(TypedDict, total=False):
+    """An API key that is known, and what it may be used for."""
+
+    key: Text
+    service_account: Text
+    folders: Texts
+    status: CredentialStatus
+    expires_at: str
+    expires_after: Duration
+
+
+class IamTokenDict(TypedDict, total=False):
+    """An IAM token that is known without having been issued."""
+
+    token: Text
+    service_account: Text
+    user: bool
+    folders: Texts
+    status: CredentialStatus
+    expires_at: str
+    expires_after: Duration
+
+
+class OAuthTokenDict(TypedDict, total=False):
+    """An OAuth token that is known."""
+
+    token: Text
+    folders: Texts
+    status: CredentialStatus
+    expires_at: str
+    expires_after: Duration
+
+
+class KeyFileDict(TypedDict, total=False):
+    """A key in a file of its own."""
+
+    file: FileName
+
+
+class ServiceAccountDict(TypedDict, total=False):
+    """A service account that is known."""
+
+    id: Text
+    key_id: Text
+    public_key: str | KeyFileDict
+    folders: Texts
+
+
+class AuthDict(TypedDict, total=False):
+    """Who may call."""
+
+    api_keys: Sequence[Text | ApiKeyDict]
+    iam_tokens: Sequence[Text | IamTokenDict]
+    oauth_tokens: Sequence[Text | OAuthTokenDict]
+    service_accounts: Sequence[Text | ServiceAccountDict]
+
+
 class FileDict(TypedDict, total=False):
     """What a fixture file holds."""
 
@@ -308,3 +367,4 @@ class FileDict(TypedDict, total=False):
     snippets: Mapping[str, ReplyDict]
     rules: Sequence[RuleDict]
     fallback: ReplyDict
+    auth: Gate | AuthDict

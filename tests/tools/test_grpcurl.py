@@ -29,6 +29,9 @@ TOKENIZE_COMPLETION = f"{MODELS}.TokenizerService/TokenizeCompletion"
 EMBED = f"{MODELS}.EmbeddingsService/TextEmbedding"
 CLASSIFY = f"{MODELS}.text_classification.TextClassificationService/Classify"
 FEW_SHOT_CLASSIFY = f"{MODELS}.text_classification.TextClassificationService/FewShotClassify"
+CREATE_TOKEN = "yandex.cloud.iam.v1.IamTokenService/Create"
+CREATE_TOKEN_FOR = "yandex.cloud.iam.v1.IamTokenService/CreateForServiceAccount"
+REVOKE_TOKEN = "yandex.cloud.iam.v1.IamTokenService/Revoke"
 METHODS = {
     COMPLETION,
     COMPLETION_ASYNC,
@@ -43,6 +46,9 @@ METHODS = {
     EMBED,
     CLASSIFY,
     FEW_SHOT_CLASSIFY,
+    CREATE_TOKEN,
+    CREATE_TOKEN_FOR,
+    REVOKE_TOKEN,
 }
 
 QUESTION = {"modelUri": "gpt://b1gtest/yandexgpt", "messages": [{"role": "user", "text": "Привет"}]}
@@ -191,6 +197,13 @@ def test_endpoints_are_listed_and_got(invoke: Invoke, target: str) -> None:
     assert {"id": "operation", "address": f"localhost:{port}"} in listed["endpoints"]
     (got,) = invoke(GET_ENDPOINT, {"apiEndpointId": "operation"})
     assert got == {"id": "operation", "address": f"localhost:{port}"}
+
+
+def test_tokens_are_issued_and_revoked(invoke: Invoke) -> None:
+    (user,) = invoke(CREATE_TOKEN, {"yandexPassportOauthToken": "y0_any"})
+    (account,) = invoke(CREATE_TOKEN_FOR, {"serviceAccountId": "aje00000000000000001"})
+    assert user["iamToken"].startswith("t1.9eu")
+    assert invoke(REVOKE_TOKEN, {"iamToken": account["iamToken"]}) == [{"subjectId": "aje00000000000000001"}]
 
 
 def test_health_is_checked_by_either_tool(invoke: Invoke) -> None:

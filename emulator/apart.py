@@ -1,0 +1,74 @@
+"""Long work, done where it holds nobody up: in a thread, or in a process of its own where there is much of it.
+
+Python runs one thread at a time, so a minute of work in a thread makes every call of that minute slower; a process has
+an interpreter to itself, at the price of starting one (about half a second).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` returns, called in a thread."""
+    return await asyncio.to_thread(function, *arguments)
+
+
+async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function`, which a module of ours has by its name, returns, called in a process of its own.
+
+    Arguments, result and exceptions travel pickled. A caller that is cancelled ends the process. Raises what the
+    function raises, and RuntimeError where the process dies, as it does when memory runs out.
+    """
+    root = str(Path(__file__).parent.parent)
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            __name__,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    except NotImplementedError:  # a loop that can't start processes, as there are on Windows
+        return await in_thread(function, *arguments)
+    given = pickle.dumps((function.__module__, function.__qualname__, arguments))
+    try:
+        told, _ = await process.communicate(given)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(process.wait())
+        raise
+    if process.returncode or not told:
+        raise RuntimeError(f"the process for {function.__qualname__} ended with status {process.returncode}")
+    well, result = pickle.loads(told)
+    if not well:
+        raise result
+    return result
+
+
+def _main() -> None:
+    """The other process: one function called, its result told on what was standard output."""
+    told = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    module, name, arguments = pickle.load(sys.stdin.buffer)
+    try:
+        answer = (True, getattr(importlib.import_module(module), name)(*arguments))
+    except Exception as failed:
+        answer = (False, failed)
+    told.write(pickle.dumps(answer))
+    told.close()
+
+
+if __name__ == "__main__":
+    _main()
