@@ -18,7 +18,7 @@ from weakref import WeakSet
 from msgspec import Struct, field
 
 from .api import METHODS
-from .calls import CALLS_BY_METHOD, CHATS
+from .calls import CALLS_BY_METHOD, CONVERSATIONS, TEXTS
 from .replies.play import Play
 
 LIMIT_ENTRIES = 1000
@@ -88,8 +88,8 @@ class Entry(Struct):
 
     @property
     def about(self) -> str:
-        """What it is about, in a line of at most 120 characters: the last question, a prompt, the id of a dataset or
-        an operation. Empty where that can't be told.
+        """What it is about, in a line of at most 120 characters: the last question, a prompt, a text, the id of a
+        dataset or an operation. Empty where that can't be told.
         """
         return _about(self)
 
@@ -253,11 +253,13 @@ def _about(entry: Entry) -> str:
     except Exception:  # what the call itself was refused for
         return ""
     call = CALLS_BY_METHOD.get(entry.method)
-    if call in CHATS:
+    if call in CONVERSATIONS:
         texts = (m.text for m in reversed(message.messages) if m.role == "user" and m.WhichOneof("Content") == "text")
         found = next(texts, "")
     elif call == "generate_image":
         found = " ".join(m.text for m in message.messages)
+    elif call in TEXTS:
+        found = message.text
     elif call == "completion_batch":
         found = message.source_dataset_id
     else:

@@ -26,7 +26,17 @@ from .errors import Code, Status, UsageError
 from .gates import auth, checking, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
-from .services import completion, endpoint, generation, iam_token, operation, reflection
+from .services import (
+    classification,
+    completion,
+    embeddings,
+    endpoint,
+    generation,
+    iam_token,
+    operation,
+    reflection,
+    tokenizer,
+)
 from .services.health import Health
 from .services.router import Router
 from .sessions import Sessions, Shared
@@ -159,6 +169,7 @@ class Emulator(Steering):
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),
+            **guarded({**tokenizer.handlers(), **embeddings.handlers(), **classification.handlers()}, gates),
             **iam_token.handlers(),
             **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),

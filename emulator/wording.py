@@ -133,6 +133,11 @@ def in_range(low: object, high: object) -> str:
     return f"Value must be in the range of {low} to {high}"
 
 
+def how_many(low: int, high: int) -> str:
+    """The remark on a list of fewer than `low` or more than `high`."""
+    return f"Number of elements must be in the range of {low} to {high}"
+
+
 def operation_not_found(operation_id: str) -> str:
     """An operation that never was, or is no longer kept."""
     return f"Operation {operation_id[:100]} not found"

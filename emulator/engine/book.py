@@ -13,10 +13,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..api import METHODS
-from ..calls import ALL_CALLS, CHATS, METHODS_BY_CALL, OPERATIONS
+from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS
 from ..errors import FixtureError, Mistake
 from ..quotas import mistakes_in
 from ..replies.layers import merged, says_something
+from ..replies.measures import ANSWERED
 from ..replies.recipe import Recipe, compile_reply
 from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
@@ -374,7 +375,7 @@ class _FileCompiler:
         return compile_reply(own, supplier.read_file, self._report(*at), self.file.defaults, self.known)
 
     def _calls(self, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...], report: Any) -> frozenset[str]:
-        """The calls a rule answers: those it names, else every completion it fits."""
+        """The calls a rule answers: those it names, else every completion it fits, else whatever it fits."""
         fits = when.calls
         for recipe in recipes:
             fits &= recipe.calls
@@ -382,12 +383,10 @@ class _FileCompiler:
             fits &= OPERATIONS
         if spec.operation is not None and uses_batches(spec.operation):
             fits &= frozenset({"completion_batch"})
-        if spec.call is None and fits == {"generate_image"}:
-            return fits
         if spec.call is None:
-            calls = fits & (CHATS | {"completion_batch"})
+            calls = fits & COMPLETIONS or fits
             if not calls:
-                report((), "fits no call; it needs conditions and a reply that go together")
+                report((), _misfits(when, recipes))
             elif spec.operation is not None and not calls & OPERATIONS:
                 report(("operation",), f"{' and '.join(sorted(calls))} has no operation; leave it out")
             return calls
@@ -399,6 +398,27 @@ class _FileCompiler:
         if spec.operation is not None and not named & OPERATIONS:
             report(("operation",), f"{' and '.join(sorted(named))} answers at once and has no operation; leave it out")
         return named
+
+
+CONTENT_OF = {
+    "generate_image": "image",
+    **{call: content for content, calls in ANSWERED.items() for call in calls},
+}
+"""What a reply says to calls that are no completions."""
+
+
+def _misfits(when: Compiled, recipes: tuple[Recipe, ...]) -> str:
+    """Why a rule that names no call fits none."""
+    told = "fits no call; it needs conditions and a reply that go together"
+    answered = frozenset(ALL_CALLS).intersection(*(recipe.calls for recipe in recipes))
+    if not when.calls or not answered:
+        return told
+    remedy = "; what is said in a completion is question" if when.calls <= TEXTS and answered & CHATS else ""
+    return f"{told}: {_listed(when.calls)} against {_listed(answered)}{remedy}"
+
+
+def _listed(calls: frozenset[str]) -> str:
+    return ", ".join(sorted(calls))
 
 
 def _misfit(call: str, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...]) -> str:
@@ -413,7 +433,8 @@ def _misfit(call: str, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, 
     for recipe in recipes:
         if call not in recipe.calls:
             what = recipe.content or "its reply"
-            return f"{call} can't be answered with {what}; that fits {', '.join(sorted(recipe.calls))}"
+            own = f", and {call} takes {CONTENT_OF[call]}" if call in CONTENT_OF else ""
+            return f"{call} can't be answered with {what}; that fits {', '.join(sorted(recipe.calls))}{own}"
     return f"{call} has no operation with such a timeline"
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta, Struct, field
 
+from ..calls import OPERATIONS
 from ..errors import Code
 from .play import Play
 from .statuses import ScriptedStatus
@@ -178,7 +179,7 @@ def restored_play(stored: StoredOperation, timeline: Timeline) -> Play:
     """The play again, with its response at hand. Raises ValueError."""
     from .recipe import RESPONSES
 
-    if stored.call not in RESPONSES:
+    if stored.call not in OPERATIONS:
         raise ValueError(f"call: no such call: {stored.call[:60]!r}")
     play = Play(stored.rule, timeline=timeline)
     expected = RESPONSES[stored.call].DESCRIPTOR.full_name

@@ -24,7 +24,18 @@ MOST = 10**15
 Positive = Annotated[int, Meta(ge=1, le=MOST)]
 NotNegative = Annotated[int, Meta(ge=0, le=MOST)]
 
-Call = Literal["completion", "completion_async", "completion_batch", "batch_row", "generate_image"]
+Call = Literal[
+    "completion",
+    "completion_async",
+    "completion_batch",
+    "batch_row",
+    "generate_image",
+    "tokenize",
+    "tokenize_completion",
+    "text_embedding",
+    "classify",
+    "few_shot_classify",
+]
 Per = Literal["session", "folder", "question", "request", "idempotency-key"]
 AfterLast = Literal["repeat", "cycle", "pass", "error"]
 CredentialStatus = Literal["active", "expired", "revoked"]
@@ -96,6 +107,10 @@ class When(_Strict, frozen=True):
     ratio: Condition | None = None
     dataset: Condition | None = None
     row: Condition | None = None
+    text: Condition | None = None
+    labels: Condition | None = None
+    task: Condition | None = None
+    dim: Condition | None = None
     metadata: dict[str, Condition] | None = None
     request: dict[str, Condition] | None = None
     state: dict[str, Condition] | None = None
@@ -186,6 +201,14 @@ class Stream(_Strict, frozen=True):
     stall: Stall | None = None
 
 
+class Token(_Strict, frozen=True):
+    """A token with all that is told of it; without `id` it has the one that the emulator gives to its text."""
+
+    text: str
+    id: NotNegative | None = None
+    special: bool = False
+
+
 class Reply(_Strict, frozen=True):
     """What the model finally answers, or how the call fails."""
 
@@ -195,6 +218,9 @@ class Reply(_Strict, frozen=True):
     json: Any | UnsetType = UNSET
     tool_calls: list[str | dict[str, Any]] | None = None
     image: str | None = None
+    tokens: list[str | Token] | None = None
+    embedding: list[float] | None = None
+    predictions: dict[str, float] | None = None
     message: dict[str, Any] | None = None
     error: str | Error | None = None
     status: str | None = None

@@ -36,7 +36,18 @@ class Several(Protocol[T_co]):
     def __len__(self) -> int: ...
 
 
-CallName: TypeAlias = Literal["completion", "completion_async", "completion_batch", "batch_row", "generate_image"]
+CallName: TypeAlias = Literal[
+    "completion",
+    "completion_async",
+    "completion_batch",
+    "batch_row",
+    "generate_image",
+    "tokenize",
+    "tokenize_completion",
+    "text_embedding",
+    "classify",
+    "few_shot_classify",
+]
 Per: TypeAlias = Literal["session", "folder", "question", "request", "idempotency-key"]
 AfterLast: TypeAlias = Literal["repeat", "cycle", "pass", "error"]
 CredentialStatus: TypeAlias = Literal["active", "expired", "revoked"]
@@ -116,6 +127,10 @@ class WhenDict(_NotWhen, total=False):
     ratio: Condition
     dataset: Condition
     row: Condition
+    text: Condition
+    labels: Condition
+    task: Condition
+    dim: Condition
     metadata: Mapping[str, Condition]
     request: Mapping[str, Condition]
     state: Mapping[str, Condition]
@@ -196,6 +211,14 @@ class StreamDict(TypedDict, total=False):
     stall: StallDict
 
 
+class TokenDict(TypedDict, total=False):
+    """A token with all that is told of it."""
+
+    text: Text
+    id: int
+    special: bool
+
+
 class ReplyDict(TypedDict, total=False):
     """What the model finally answers, or how the call fails."""
 
@@ -203,6 +226,9 @@ class ReplyDict(TypedDict, total=False):
     json: Any
     tool_calls: Several[str | Message]
     image: FileName
+    tokens: Several[Text | TokenDict]
+    embedding: Sequence[float]
+    predictions: Mapping[str, float]
     message: Message
     error: Failure
     status: str
