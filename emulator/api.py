@@ -137,6 +137,7 @@ METHODS: Mapping[str, Method] = MappingProxyType({method.path: method for method
 """Every method of every service in the pool, by its path `/package.Service/Method`."""
 
 
+_DATASET = "yandex.cloud.ai.dataset.v1"
 _FM = "yandex.cloud.ai.foundation_models.v1"
 
 CompletionRequest = message_class(f"{_FM}.CompletionRequest")
@@ -158,6 +159,10 @@ TextClassificationRequest = message_class(f"{_FM}.text_classification.TextClassi
 TextClassificationResponse = message_class(f"{_FM}.text_classification.TextClassificationResponse")
 FewShotTextClassificationRequest = message_class(f"{_FM}.text_classification.FewShotTextClassificationRequest")
 FewShotTextClassificationResponse = message_class(f"{_FM}.text_classification.FewShotTextClassificationResponse")
+
+DatasetInfo = message_class(f"{_DATASET}.DatasetInfo")
+ValidateDatasetMetadata = message_class(f"{_DATASET}.ValidateDatasetMetadata")
+ValidateDatasetResponse = message_class(f"{_DATASET}.ValidateDatasetResponse")
 
 Operation = message_class("yandex.cloud.operation.Operation")
 GetOperationRequest = message_class("yandex.cloud.operation.GetOperationRequest")

@@ -41,9 +41,18 @@ class Config:
     )
     host: str = option("localhost", "Address to listen on; localhost is both 127.0.0.1 and ::1.", metavar="HOST")
     port: int = option(50051, "Port for gRPC; 0 takes a free one.", kind=int, metavar="N")
-    http_port: int | None = option(None, "Port for HTTP (not served by this version).", kind=int, metavar="N")
+    http_port: int | None = option(
+        None,
+        "Port for HTTP, where datasets are uploaded and downloaded; 0 takes a free one. Unless given it is 50052, or a "
+        "free one where that is taken or the port for gRPC is a free one.",
+        kind=int,
+        metavar="N",
+    )
     advertise: str | None = option(
         None, "HOST:PORT that endpoint discovery tells clients, where it can't be worked out.", metavar="H:P"
+    )
+    advertise_http: str | None = option(
+        None, "HOST:PORT in the URLs of datasets, where it can't be worked out.", metavar="H:P"
     )
     seed: int = option(0, "Root of every random choice; the same seed gives the same replies.", kind=int, metavar="N")
     speed: float = option(1.0, "How fast scripted time runs: 60 makes a minute take a second.", kind=float, metavar="X")
@@ -131,18 +140,17 @@ def _check_keys(keys: tuple[Any, ...]) -> None:
 def _check_range(name: str, value: Any) -> None:
     if name in ("port", "http_port") and not 0 <= value <= 65535:
         raise UsageError(f"{name}: {value} is not a port; give a number from 0 to 65535")
-    if name == "http_port":
-        raise UsageError("http_port: this version serves gRPC alone; leave it, and FM_EMULATOR_HTTP_PORT, out")
     if name == "speed" and not 0 < value <= 1_000_000:
         raise UsageError(f"speed: {value} must be more than 0 and at most 1000000")
     if name == "session_idle" and not value > 0:
         raise UsageError(f"session_idle: {value} must be more than 0 seconds")
     if name == "token" and not (value.strip() == value and value and value.isascii() and value.isprintable()):
         raise UsageError("token: it travels as a header; give printable ASCII without spaces around it")
-    if name == "advertise":
+    if name in ("advertise", "advertise_http"):
         host, _, port = value.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
-            raise UsageError(f"advertise: {value!r} is not HOST:PORT, e.g. emulator:50051")
+            example = 50051 if name == "advertise" else 50052
+            raise UsageError(f"{name}: {value!r} is not HOST:PORT, e.g. emulator:{example}")
     choices = Config.__dataclass_fields__[name].metadata.get("choices", ())
     if choices and value not in choices:
         raise UsageError(f"{name}: {value!r} is none of {', '.join(choices)}")

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import shutil
-import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -78,6 +76,8 @@ class Store:
     def free_path(self) -> Path:
         """Where a file may be written that nobody else writes. Raises OSError."""
         if self._folder is None:
+            import tempfile  # slow to import, and most never store a file
+
             self._folder = Path(tempfile.mkdtemp(prefix="fm-emulator-"))
         self._made += 1
         return self._folder / str(self._made)
@@ -86,6 +86,8 @@ class Store:
         """Take all files away."""
         folder, self._folder = self._folder, None
         if folder is not None:
+            import shutil
+
             shutil.rmtree(folder, ignore_errors=True)
 
 

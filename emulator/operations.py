@@ -31,8 +31,16 @@ if TYPE_CHECKING:
 RETENTION = 3 * 24 * 3600 * SECOND
 """How long a finished operation is kept (documented for async results)."""
 
-PREFIXES: Mapping[str, str] = {"completion_async": "d7q", "generate_image": "fbv", "completion_batch": "fbi"}
+PREFIXES: Mapping[str, str] = {
+    "completion_async": "d7q",
+    "generate_image": "fbv",
+    "completion_batch": "fbi",
+    "validate_dataset": "fds",
+}
 DESCRIPTIONS: Mapping[str, str] = {"completion_async": "Async GPT Completion"}
+
+TOLD = ("IN_PROGRESS", "COMPLETED")
+"""In which an operation tells what it has found out."""
 
 _PICTURES_KEPT = 32
 
@@ -82,6 +90,16 @@ class Record(Struct):
         """What the operation is at the instant `now`."""
         return self.ended or self.timeline.at(self.age(now), self.polls, self.polled)
 
+    def began(self, status: str, now: int) -> int | None:
+        """The instant (ns) at which it was first of that status, or had ended before it could be; None if it hasn't by
+        `now`.
+        """
+        ended, age = self.ended, self.age(now)
+        since = self.timeline.began(status, age if ended is None else ended.since, self.polls, self.polled)
+        if since is None and ended is not None:
+            since = ended.since
+        return None if since is None else max(self.created, self.created + since - self.skew)
+
     def changed(self, moment: Moment) -> int:
         """The instant (ns) of its last change before `moment`.
 
@@ -105,6 +123,12 @@ class Operations:
         self._responses: OrderedDict[str, Any] = OrderedDict()
         self._drawing: dict[str, asyncio.Future[Any]] = {}
         self._at_hand: dict[str, Any] = {}
+
+    def forget(self, call: str) -> None:
+        """Forget those of one kind."""
+        for record in tuple(self._records.values()):
+            if record.call == call:
+                self._forget(record.id)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -174,7 +198,8 @@ class Operations:
         """
         record, now = self._pending(operation_id)
         play = record.play
-        nothing = play.failure is not None or (not play.slow and record.call != "completion_batch" and not play.final())
+        own = play.slow or play.ready is not None or record.call == "completion_batch"
+        nothing = play.failure is not None or (not own and not play.final())
         if nothing:
             text = f"operation {operation_id} has no response to finish with; fail or cancel it"
             raise Status(Code.FAILED_PRECONDITION, text)
@@ -245,9 +270,13 @@ class Operations:
     # -- as data
 
     async def drawn_all(self) -> None:
-        """Draw the pictures that have not been drawn yet, in a thread, one by one, so that the `dump` that follows has
-        them at hand.
+        """Find out what has to be found out, and draw the pictures that have not been drawn yet, in a thread, one by
+        one, so that the `dump` that follows has all at hand.
         """
+        now = self._clock.now()
+        for told in self:
+            if told.play.ready is not None and told.moment(now).status in TOLD:
+                await told.play.ready()
         while (record := next((r for r in self if r.play.slow and not self._drawn(r)), None)) is not None:
             final = await asyncio.to_thread(record.play.final)
             if self._records.get(record.id) is record:
@@ -260,7 +289,9 @@ class Operations:
         found = []
         for record in self:
             timeline = record.timeline
-            response_type, response = stored_response(self._final(record))
+            told = record.play.ready is None or record.moment(self._clock.now()).status in TOLD
+            response_type, response = stored_response(self._final(record) if told else None)
+            _, metadata = stored_response(record.play.metadata() if told and record.play.metadata else None)
             stored = StoredOperation(
                 id=record.id,
                 call=record.call,
@@ -272,6 +303,7 @@ class Operations:
                 given=timeline.given,
                 response_type=response_type,
                 response=response,
+                metadata=metadata,
                 task_id=record.task_id,
                 dataset_id=record.dataset_id,
                 polls=record.polls,
@@ -337,6 +369,8 @@ class Operations:
             operation.modified_at.seconds = record.changed(moment) // SECOND
         if record.call == "completion_batch":
             operation.metadata.CopyFrom(pack(self._metadata(record, moment)))
+        if record.play.metadata is not None and moment.status in TOLD:
+            operation.metadata.CopyFrom(pack(record.play.metadata()))
         if not moment.done:
             return operation
         if moment.status != "COMPLETED":
@@ -347,13 +381,18 @@ class Operations:
 
     def slow(self, record: Record, now: int | None = None) -> bool:
         """Whether `message` will take long enough to be asked in a thread."""
-        if not record.play.slow or record.id in self._responses:
+        if (not record.play.slow or record.id in self._responses) and record.play.ready is None:
             return False
         moment = record.moment(self._clock.now() if now is None else now)
+        if record.play.ready is not None:
+            return moment.status in TOLD
         return moment.status == "COMPLETED" and moment.done
 
     async def drawn(self, record: Record) -> None:
         """Return once the response has been made, in a thread, so that `message` has it at hand; it is made once."""
+        if record.play.ready is not None:
+            await record.play.ready()
+            return
         drawing = self._drawing.get(record.id)
         if drawing is None:
             drawing = self._drawing[record.id] = asyncio.ensure_future(asyncio.to_thread(record.play.final))

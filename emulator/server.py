@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .addresses import reachable
 from .clock import Clock
 from .config import Config, from_values
 from .control import Control, timestamp
@@ -26,9 +27,11 @@ from .errors import Code, Status, UsageError
 from .gates import auth, checking, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
+from .http.listener import EXTRA, Listener, available
 from .services import (
     classification,
     completion,
+    dataset,
     embeddings,
     endpoint,
     generation,
@@ -79,10 +82,11 @@ class Emulator(Steering):
         self.place = Place()
         self._steer(self.sessions.default, self.place, lambda: self.target)
         self._started = Clock().now()
-        self.port = 0
+        self.port = self.http_port = 0
         self._health: Health
         self._router: Router
         self._server: Server | None = None
+        self._http: Listener | None = None
         self._thread: _Thread | None = None
 
     @property
@@ -108,10 +112,14 @@ class Emulator(Steering):
         """Where it serves, `127.0.0.1:50051`, for a channel or the SDK's `endpoint`."""
         if not self.port:
             raise RuntimeError("the emulator does not serve yet; enter it with `with` or `async with` first")
-        host = self.config.host
-        if host in ("localhost", "0.0.0.0", "::", "[::]"):
-            host = "127.0.0.1"
-        return f"[{host}]:{self.port}" if ":" in host and not host.startswith("[") else f"{host}:{self.port}"
+        return reachable(self.config.host, self.port)
+
+    @property
+    def http_target(self) -> str | None:
+        """Where it serves HTTP, `127.0.0.1:50052`, for the URLs that DatasetService tells; None where aiohttp is
+        missing.
+        """
+        return reachable(self.config.host, self.http_port) if self.target and self.http_port else None
 
     async def start(self) -> None:
         """Listen and serve, in the running loop. Raises UsageError if the port is taken."""
@@ -122,26 +130,55 @@ class Emulator(Steering):
         self.place.moved(asyncio.get_running_loop(), self._thread.ident if self._thread is not None else None)
         router = self._router = self._routed()
         server = Server(lambda call: self._router.answer(call), router.services)
-        port = server.bind(self.config.host, self.config.port)
-        self._health.serve(router.services)
-        self.port = port  # discovery tells it from the first call on
+        http = self._listening() if available() else None
         try:
+            port = server.bind(self.config.host, self.config.port)
+            self._health.serve(router.services)
+            self.port = port  # discovery tells it from the first call on
             await server.start()
         except BaseException:
-            self.port = 0
+            self.port = self.http_port = 0
+            if http is not None:
+                await http.stop(0)
             raise
-        self._server = server
+        if http is not None:
+            http.start()
+        self._http, self._server = http, server
+
+    def _listening(self) -> Listener:
+        def application() -> Any:
+            from .http.app import application
+
+            return application(lambda: self.sessions)
+
+        http, config = Listener(application), self.config
+        free = 0 if config.port == 0 else None
+        self.http_port = http.bind(config.host, free if config.http_port is None else config.http_port)
+        return http
+
+    def _web(self, peer: str) -> str:
+        """Where `peer` reaches HTTP. Raises FAILED_PRECONDITION where it isn't served."""
+        if not self.http_port:
+            raise Status(
+                Code.FAILED_PRECONDITION,
+                f"datasets are uploaded and downloaded over HTTP, which needs aiohttp: pip install '{EXTRA}'",
+            )
+        config = self.config
+        return f"http://{endpoint.address_for(peer, config.host, self.http_port, config.advertise_http)}"
 
     async def stop(self, grace: float = GRACE) -> None:
         """Say NOT_SERVING, end who waits for ever, let calls finish for `grace` real seconds, then end them."""
         server, self._server = self._server, None
         if server is None:
             return
+        http, self._http = self._http, None
         self._health.shut_down()
         self.sessions.close()
-        await server.stop(grace)
+        await asyncio.gather(server.stop(grace), *([http.stop(grace)] if http is not None else []))
+        self.sessions.clear()
+        await asyncio.sleep(0)  # what was cancelled ends
         self.place.moved(None, None)
-        self.port = 0
+        self.port = self.http_port = 0
 
     def renew(self, config: Config, book: Book | None = None) -> None:
         """Begin again in the same place: sessions, rules, counters, journals, operations and clocks are new ones.
@@ -150,7 +187,8 @@ class Emulator(Steering):
         stay where they began, and get CANCELLED, which nobody retries, if they wait there for long. Raises
         FixtureError.
         """
-        config = dataclasses.replace(config, host=self.config.host, port=self.config.port)
+        kept = {name: getattr(self.config, name) for name in ("host", "port", "http_port")}
+        config = dataclasses.replace(config, **kept)
         sessions = Sessions(Shared(load(config.fixtures) if book is None else book), config)
 
         def work() -> None:
@@ -159,6 +197,7 @@ class Emulator(Steering):
             if self._server is not None:
                 self._router = self._routed()
             before.close(Status(Code.CANCELLED, "the emulator began again"))
+            before.clear()
 
         self.place.do(work)
 
@@ -170,6 +209,7 @@ class Emulator(Steering):
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),
             **guarded({**tokenizer.handlers(), **embeddings.handlers(), **classification.handlers()}, gates),
+            **guarded(dataset.handlers(self._web), gates),
             **iam_token.handlers(),
             **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),
@@ -180,7 +220,13 @@ class Emulator(Steering):
         return router
 
     def _about(self, router: Router) -> Mapping[str, Any]:
-        return {"target": self.target, "services": router.services, "started_at": timestamp(self._started)}
+        http = self.http_target or ""
+        return {
+            "target": self.target,
+            "http_target": http,
+            "services": router.services,
+            "started_at": timestamp(self._started),
+        }
 
     # -- in the caller's loop
 
@@ -269,9 +315,9 @@ def no_poller_noise(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], BlockingIOError)
 
 
-def write_ready_file(path: str, target: str) -> None:
+def write_ready_file(path: str, target: str, http: str | None) -> None:
     """Tell where the emulator serves, as JSON, in one step so that no reader sees half of it."""
-    text = json.dumps({"grpc": target, "http": None, "pid": os.getpid()}) + "\n"
+    text = json.dumps({"grpc": target, "http": http, "pid": os.getpid()}) + "\n"
     temporary = Path(f"{path}.{os.getpid()}.new")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from .behaviour import Habits
 from .clock import Clock, Monotonic
 from .config import Config
+from .datasets import VALIDATION, Datasets
 from .engine.book import Book, Rule
 from .engine.choose import State
 from .engine.layers import Layer, placed, stacked
@@ -27,7 +28,18 @@ from .quotas import Quotas
 from .rules.accounts import OPEN, REQUIRED, Auth
 from .seed import Seed
 
-PARTS = ("rules", "counters", "states", "journal", "operations", "clock", "quotas", "idempotency", "iam_tokens")
+PARTS = (
+    "rules",
+    "counters",
+    "states",
+    "journal",
+    "operations",
+    "datasets",
+    "clock",
+    "quotas",
+    "idempotency",
+    "iam_tokens",
+)
 """What `Session.reset` can reset."""
 
 MOST_SESSIONS = 1000
@@ -69,6 +81,7 @@ class Session:
         self.tokens = Tokens(self.clock)
         self.quotas = Quotas(self.clock, config.quotas)
         self.idempotency = Idempotency(self.clock)
+        self.datasets = Datasets(self.clock, lambda: self.book.datasets, lambda: self.account)
         self.own: Layer | None = None
         self.added: list[Layer] = []
         self.calls = {"call": 0, "aside": 0}
@@ -188,7 +201,12 @@ class Session:
         self.habits = Habits()
 
     def _reset_operations(self) -> None:
+        self.datasets.let_go()
         self.operations.clear()
+
+    def _reset_datasets(self) -> None:
+        self.datasets.clear()
+        self.operations.forget(VALIDATION)
 
     def _reset_clock(self) -> None:
         start = Clock(self.config.now, frozen=True).now()
@@ -240,9 +258,9 @@ class Sessions:
         session.used = Monotonic.now()
         return session
 
-    def owner(self, operation_id: str) -> Session | None:
-        """The session whose operation that is."""
-        return next((session for session in self._all.values() if operation_id in session.operations), None)
+    def owner(self, id: str) -> Session | None:
+        """The session whose operation or dataset that is."""
+        return next((s for s in self._all.values() if id in s.operations or s.datasets.owns(id)), None)
 
     def delete(self, id: str) -> None:
         """End a session: calls that wait in it get CANCELLED, which nobody retries.
@@ -267,6 +285,11 @@ class Sessions:
         for session in self:
             session.clock.close(why)
 
+    def clear(self) -> None:
+        """Let go of what sessions have stored; calls to them are over."""
+        for session in self:
+            session.datasets.close()
+
     def _there(self) -> str:
         return ", ".join(id for id in self._all if id) or "none but the first"
 
@@ -277,4 +300,6 @@ class Sessions:
                 self._drop(session.id)
 
     def _drop(self, id: str) -> None:
-        self._all.pop(id).clock.close(Status(Code.CANCELLED, f"the session {id} is over"))
+        session = self._all.pop(id)
+        session.clock.close(Status(Code.CANCELLED, f"the session {id} is over"))
+        session.datasets.close()

@@ -17,11 +17,16 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from .config import QUOTA_PRESETS
+from .datasets import VALIDATION
+from .datasets.stored import StoredDatasets
+from .datasets.stored import dumped as dumped_datasets
+from .datasets.stored import restored as restored_datasets
 from .engine.choose import State
 from .engine.layers import Layer, dumped, revived
 from .errors import Code, FixtureError, Status
 from .iam import MOST, Issued
 from .idempotency import checked
+from .operations import Record
 from .replies.stored import Count, Instant, StoredOperation
 from .replies.stored_reply import StoredReply
 from .seed import Seed
@@ -77,15 +82,20 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
     own: Any
     added: list[_Added]
     operations: list[StoredOperation]
+    datasets: StoredDatasets
     iam_tokens: _Tokens
     quotas: _Quotas = field(default_factory=_Quotas)
     idempotency: list[StoredReply] = field(default_factory=list)
 
 
 async def taken(session: Session) -> bytes:
-    """The session as it is now. Pictures that were asked for and not drawn yet are drawn first, in a thread."""
+    """The session as it is now. Pictures that were asked for and not drawn yet are drawn first, in a thread.
+
+    Raises FAILED_PRECONDITION where its datasets are too large.
+    """
     await session.operations.drawn_all()
     state, clock = session.state, session.clock
+    datasets = dumped_datasets(session.datasets, clock.now())
     snapshot = Snapshot(
         format=FORMAT,
         session=session.id,
@@ -107,6 +117,7 @@ async def taken(session: Session) -> bytes:
         iam_tokens=_Tokens(session.tokens.issued, session.tokens.dump()),
         quotas=_Quotas(session.quotas.preset, session.quotas.dump()),
         idempotency=session.idempotency.dump(),
+        datasets=datasets,
     )
     return msgspec.json.format(msgspec.json.encode(snapshot), indent=1)
 
@@ -124,6 +135,8 @@ def restored(session: Session, snapshot: bytes) -> None:
             layers.append(Layer(OWN, revived(found.own)))
         operations = session.operations.checked(found.operations)
         replies = checked(found.idempotency)
+        datasets = restored_datasets(found.datasets, session.datasets.store, {one.id: one for one in operations})
+        _check_validations(operations)
     except (ValueError, FixtureError) as failed:  # msgspec's errors are ValueErrors
         raise Status(Code.INVALID_ARGUMENT, f"that is no snapshot that can be restored: {failed}") from None
     counters = found.counters
@@ -143,6 +156,15 @@ def restored(session: Session, snapshot: bytes) -> None:
     session.tokens.put(found.iam_tokens.issued, found.iam_tokens.kept)
     session.quotas.load(found.quotas.came, found.quotas.preset)
     session.idempotency.put(replies)
+    kept = found.datasets
+    session.datasets.put(datasets, kept.since, kept.made, kept.uploads, kept.hidden)
+
+
+def _check_validations(operations: list[Record]) -> None:
+    """Raise ValueError for one that checks a dataset which isn't there."""
+    for record in operations:
+        if record.call == VALIDATION and record.play.metadata is None and record.ended is None:
+            raise ValueError(f"operation {record.id[:100]}: the dataset that it checks isn't there")
 
 
 def _read(snapshot: bytes) -> Snapshot:

@@ -152,6 +152,16 @@ def account_not_found(account: str) -> str:
     return f"Service account {account[:100]} not found"
 
 
+def dataset_not_found(dataset_id: str) -> str:
+    """A dataset that never was, or was deleted."""
+    return f"Dataset {dataset_id[:100]} not found"
+
+
+def at_most_long(n: int) -> str:
+    """The remark on a text of more than `n` characters."""
+    return f"Length must be less than or equal to {n}"
+
+
 def for_code(code: Code, *, folder: str = "", image: bool = False) -> str:
     """The message of a status that was scripted by its code alone."""
     if image and code is Code.INVALID_ARGUMENT:

@@ -17,6 +17,7 @@ from emulator.api import (
     ImageGenerationResponse,
     QuotaFailure,
     RetryInfo,
+    ValidateDatasetResponse,
     pack,
 )
 from emulator.clock import SECOND, Clock
@@ -36,6 +37,7 @@ FINALS: dict[str, Any] = {
     "completion_async": ANSWER,
     "generate_image": ImageGenerationResponse(image=b"\xff\xd8 picture"),
     "completion_batch": None,
+    "validate_dataset": ValidateDatasetResponse(dataset_id="fds1", is_valid=True),
 }
 HALFWAY = Timeline(
     (

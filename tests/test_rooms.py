@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOMS = (
-    ("errors", "wording", "clock", "seed", "config", "content", "apart"),
+    ("errors", "wording", "clock", "seed", "config", "addresses", "content", "apart", "presigned", "rows"),
     ("api", "calls"),
     ("call",),
     ("rules",),
@@ -19,7 +19,7 @@ ROOMS = (
     ("sessions", "snapshots"),
     ("gates",),
     ("services",),
-    ("control", "recorded", "reload", "sdk"),
+    ("control", "http", "recorded", "reload", "sdk"),
     ("steering", "transport"),
     ("server",),
     ("cli", "pytest_plugin"),

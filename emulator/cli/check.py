@@ -18,5 +18,9 @@ def command(paths: tuple[str, ...]) -> None:
         click.echo(f"{warning} (warning)", err=True)
     if not book.files:
         raise UsageError(f"no *.yaml or *.yml file in {', '.join(paths)}")
-    rules, files = len(book.rules), book.files
-    click.echo(f"{rules} rule{'s' if rules != 1 else ''} in {files} file{'s' if files != 1 else ''}: all well")
+    datasets = f" and {_many(len(book.datasets), 'dataset')}" if book.datasets else ""
+    click.echo(f"{_many(len(book.rules), 'rule')}{datasets} in {_many(book.files, 'file')}: all well")
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"

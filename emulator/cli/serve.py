@@ -107,7 +107,7 @@ async def _follow(emulator: Emulator, config: Config, followed: tuple[Watched, L
 
 def _tell_ready(path: str, emulator: Emulator) -> None:
     try:
-        write_ready_file(path, emulator.target)
+        write_ready_file(path, emulator.target, emulator.http_target)
     except OSError as failed:
         raise UsageError(f"ready-file: {path} can't be written: {failed.strerror}") from None
 
@@ -125,9 +125,11 @@ def _announce(emulator: Emulator, config: Config) -> None:
     n = len(emulator.book.rules)
     rules = f"{n} rule{'s' if n != 1 else ''}" if emulator.book.files else "no fixtures, default replies"
     target = config.advertise or f"localhost:{emulator.port}"
+    http = f", HTTP on {emulator.http_target}" if emulator.http_target is not None else ""
     log.info(
-        'serving on %s (%s); AIStudio(folder_id="b1gtest", auth="key", endpoint="%s", verify=False)',
+        'serving on %s%s (%s); AIStudio(folder_id="b1gtest", auth="key", endpoint="%s", verify=False)',
         emulator.target,
+        http,
         rules,
         target,
     )
@@ -136,7 +138,7 @@ def _announce(emulator: Emulator, config: Config) -> None:
     if not config.loopback_only and config.advertise is None:
         log.info(
             "endpoint discovery tells callers an address worked out from theirs; where the port is published under "
-            "another number, set FM_EMULATOR_ADVERTISE=HOST:PORT"
+            "another number, set FM_EMULATOR_ADVERTISE=HOST:PORT, and FM_EMULATOR_ADVERTISE_HTTP for that of HTTP"
         )
 
 

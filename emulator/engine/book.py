@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..api import METHODS
 from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS
+from ..datasets.given import Fixture
 from ..errors import FixtureError, Mistake
 from ..quotas import mistakes_in
 from ..replies.layers import merged, says_something
@@ -84,8 +85,8 @@ class Book(Struct, frozen=True):
 
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
-    there for a book that is stacked of several: for each rule the id of the layer it stands in. `quotas` are None where
-    the files say nothing of them.
+    there for a book that is stacked of several: for each rule the id of the layer it stands in. `datasets` are by id.
+    `quotas` are None where the files say nothing of them.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -99,6 +100,7 @@ class Book(Struct, frozen=True):
     layers: tuple[str, ...] = ()
     auth: Auth | None = None
     quotas: model.Quotas | None = None
+    datasets: Mapping[str, Fixture] = field(default_factory=dict)
 
 
 def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
@@ -131,6 +133,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         quotas.extend(compiler.quotas(bool(quotas)))
         named.extend(compiler.named)
         used |= compiler.used
+    datasets = _datasets(sources)
     _check_names(named)
     mistakes = [mistake for source in sources for mistake in source.problems.mistakes]
     if mistakes:
@@ -150,7 +153,27 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         kept(lenders.values()),
         auth=sections[0] if sections else None,
         quotas=quotas[0] if quotas else None,
+        datasets=datasets,
     )
+
+
+def _datasets(sources: list[Source]) -> Mapping[str, Fixture]:
+    """The datasets of these files, by id."""
+    found: dict[str, Fixture] = {}
+    holders: dict[str, Source] = {}
+    for source in sources:
+        for name, spec in ((source.file and source.file.datasets) or {}).items():
+            from .given import compile_dataset, id_of  # few fixtures have datasets
+
+            id_ = id_of(name)
+            if id_ in holders:
+                source.problems.at(("datasets", name), f"this name is taken: {holders[id_].name} has it already")
+                continue
+            holders[id_] = source
+            fixture = compile_dataset(name, spec, source)
+            if fixture is not None:
+                found[id_] = fixture
+    return found
 
 
 def lending(given: Iterable[Bundle | Inline]) -> Book:

@@ -56,6 +56,7 @@ def stacked(layers: Sequence[Layer]) -> Book:
         layers=tuple(ids),
         auth=next((book.auth for book in books if book.auth is not None), None),
         quotas=next((book.quotas for book in books if book.quotas is not None), None),
+        datasets={id_: fixture for book in reversed(books) for id_, fixture in book.datasets.items()},
     )
 
 
@@ -144,7 +145,7 @@ def dumped(book: Book) -> Any:
 
     All that its rules refer to is in there: files, the environment as far as `vars` see it, snippets of other layers.
     """
-    if book.rules and not book.given:
+    if (book.rules or book.datasets) and not book.given:
         raise ValueError("these rules were not loaded from anything; dump the book of each layer by itself")
     return msgspec.to_builtins(_Dump([_written(one) for one in book.given], [_written(one) for one in book.lent]))
 

@@ -3,7 +3,7 @@
 The header `x-emulator-session` says; it changes what a call meets, so it stands under the same rule as the control API.
 With `--session-from api-key` the API key says it too, up to its first dot (`Api-Key job-17.anything`), so that forty
 jobs share an emulator with no line of code changed. Who says nothing is in the session that the server began with, but
-for operations, whose ids are global: asking for one without a session finds its owner.
+for operations and datasets, whose ids are global: asking for one without a session finds its owner.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 
 from ..api import METHODS
 from ..call import Call
+from ..calls import METHODS_BY_CALL
 from ..errors import Code, Status
 from ..sessions import Session, Sessions
 from .access import Access
@@ -19,7 +20,13 @@ from .access import Access
 HEADER = "x-emulator-session"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY = re.compile(r"(?i:api-key) +([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.")
-_OWNED = "/yandex.cloud.operation.OperationService/"
+_OWNED = (
+    ("/yandex.cloud.operation.OperationService/", "operation_id"),
+    ("/yandex.cloud.ai.dataset.v1.DatasetService/", "dataset_id"),
+    (METHODS_BY_CALL["completion_batch"], "source_dataset_id"),
+)
+"""Methods, by how their paths begin, whose requests name something of a session's, and the field that does."""
+
 _NOBODYS = "/grpc."
 
 
@@ -46,8 +53,9 @@ class Finder:
             found = _KEY.match(call.header("authorization") or "")
             if found is not None:
                 return self._sessions.named(found[1])
-        if call.method.startswith(_OWNED):
-            return self._owner(call) or self._sessions.default
+        for methods, field in _OWNED:
+            if call.method.startswith(methods):
+                return self._owner(call, field) or self._sessions.default
         return self._sessions.default
 
     @staticmethod
@@ -60,9 +68,12 @@ class Finder:
             )
         return id
 
-    def _owner(self, call: Call) -> Session | None:
+    def _owner(self, call: Call, field: str) -> Session | None:
         try:
             message = METHODS[call.method].input.FromString(call.request)
         except Exception:  # what is wrong with it is told by the service
             return None
-        return self._sessions.owner(message.operation_id)
+        named = getattr(message, field, "")
+        # ListOperationsIds names several, which are of one session; Create and the lists name none.
+        id_ = named if isinstance(named, str) else next(iter(named), "")
+        return self._sessions.owner(id_) if id_ else None

@@ -17,6 +17,7 @@ from ..errors import Code, Status
 from ..replies import tokens
 from ..replies.embedding import MOST_DIM
 from ..rules.operators import Model
+from . import datasets
 
 _TEXT_MODEL = re.compile(r"(gpt|ds)://[^/\s]+/\S+")
 _EMBEDDING_MODEL = re.compile(r"emb://[^/\s]+/\S+")
@@ -169,5 +170,6 @@ CHECKS: Mapping[str, Callable[[Call], None]] = {
     METHODS_BY_CALL["text_embedding"]: _embedding,
     METHODS_BY_CALL["classify"]: _classify,
     METHODS_BY_CALL["few_shot_classify"]: _few_shot_classify,
+    **datasets.CHECKS,
 }
 """By the path of the method; requests of others are never refused."""

@@ -6,7 +6,7 @@ wire; an operation keeps it until its result is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from msgspec import Struct, field
@@ -27,6 +27,9 @@ class Play(Struct):
     made from its task). `final` may take long
     where `slow` is set: ask it in a thread. Of an `unmatched` play `spent` labels the rules that would have answered,
     had their `times` not been used up.
+
+    An operation that is no rule's may have `metadata`, a message that it tells from IN_PROGRESS on, and `ready` to be
+    awaited before that or `final` is asked for.
     """
 
     rule: str
@@ -41,6 +44,8 @@ class Play(Struct):
     notes: list[str] = field(default_factory=list)
     unmatched: bool = False
     spent: tuple[str, ...] = ()
+    metadata: Callable[[], Any] | None = None
+    ready: Callable[[], Awaitable[None]] | None = None
 
     def steps(self) -> Iterator[Step]:
         """The messages of a streamed completion, each with its wait."""

@@ -57,7 +57,8 @@ class StoredEnd(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 class StoredOperation(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """An operation with all that its Gets depend on. `response` is the final message of its play, serialized, and
-    `response_type` that message's full name; both are empty where the play has none. Instants and ages are ns.
+    `response_type` that message's full name; both are empty where the play has none. `metadata` is a
+    validation's, serialized. Instants and ages are ns.
     """
 
     id: str
@@ -70,6 +71,7 @@ class StoredOperation(Struct, forbid_unknown_fields=True, omit_defaults=True):
     given: bool = True
     response_type: str = ""
     response: bytes = b""
+    metadata: bytes = b""
     task_id: str = ""
     dataset_id: str = ""
     polls: Count = 0
@@ -177,16 +179,23 @@ def stored_response(final: Any) -> tuple[str, bytes]:
 
 def restored_play(stored: StoredOperation, timeline: Timeline) -> Play:
     """The play again, with its response at hand. Raises ValueError."""
+    from ..api import ValidateDatasetMetadata, ValidateDatasetResponse
     from .recipe import RESPONSES
 
-    if stored.call not in OPERATIONS:
+    responses = {**{call: RESPONSES[call] for call in OPERATIONS}, "validate_dataset": ValidateDatasetResponse}
+    if stored.call not in responses:
         raise ValueError(f"call: no such call: {stored.call[:60]!r}")
     play = Play(stored.rule, timeline=timeline)
-    expected = RESPONSES[stored.call].DESCRIPTOR.full_name
+    expected = responses[stored.call].DESCRIPTOR.full_name
+    if stored.metadata:
+        name = ValidateDatasetMetadata.DESCRIPTOR.full_name
+        metadata = within("metadata", partial(restored_message, name, stored.metadata))
+        play.metadata = lambda: metadata
     if not stored.response_type:
         completes = any(stage.done and stage.status == "COMPLETED" for stage in timeline.stages)
         completed = stored.ended.status == "COMPLETED" if stored.ended is not None else completes
-        if completed and stored.call != "completion_batch":
+        own = ("completion_batch", "validate_dataset")  # made from a task, and from a dataset
+        if completed and stored.call not in own:
             raise ValueError(f"response: an operation that completes has one, a {expected}")
         if stored.response:
             raise ValueError("response_type: it is missing, and there is a response")

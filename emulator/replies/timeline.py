@@ -104,6 +104,13 @@ class Timeline(Struct, frozen=True):
             moment = Moment(stage.status, stage.done, stage.error, total, completed, since)
         return moment
 
+    def began(self, status: str, age: int, polls: int, polled: Mapping[int, int]) -> int | None:
+        """The age at which it was first of that status, or had ended before it could be; None if it hasn't by now."""
+        for reached, i in self._reached_by(age, polls, polled):
+            if self.stages[i].status == status or self.stages[i].done:
+                return reached
+        return None
+
     def _reached_by(self, age: int, polls: int, polled: Mapping[int, int]) -> list[tuple[int, int]]:
         """The ages at which stages were reached, with their indices, in that order: what is done first stays."""
         ages = ((self._reached(stage, age, polls, polled), i) for i, stage in enumerate(self.stages))
@@ -140,6 +147,11 @@ DEFAULTS: Mapping[str, tuple[Stage, ...]] = {
         Stage(at=1 * SECOND, status="IN_PROGRESS"),
         Stage(at=4 * SECOND, status="COMPLETED"),
         Stage(at=5 * SECOND, status="COMPLETED", done=True),
+    ),
+    "validate_dataset": (
+        Stage(at=1 * SECOND, status="PENDING"),
+        Stage(at=2 * SECOND, status="IN_PROGRESS"),
+        Stage(at=3 * SECOND, status="COMPLETED", done=True),
     ),
 }
 """Short enough that a client which looks at once and then every 10 s has its result at the second look (our choice)."""

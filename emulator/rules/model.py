@@ -453,10 +453,24 @@ class Quotas(_Strict, frozen=True):
     limits: list[QuotaLimit] | None = None
 
 
+class GivenDataset(_Strict, frozen=True):
+    """A dataset that is there from the start."""
+
+    EXAMPLE: ClassVar[str] = "datasets: {questions: {file: rows.jsonl}}"
+
+    file: str | None = None
+    rows: list[Any] | None = None
+    task_type: str | None = None
+    name: Text | None = None
+    folder: Text | None = None
+    description: Text | None = None
+    labels: dict[str, Text] | None = None
+
+
 class File(_Strict, frozen=True):
     """A fixture file."""
 
-    MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ("vars", "defaults", "snippets", "rules")
+    MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ("vars", "defaults", "snippets", "datasets", "rules")
     EXAMPLE: ClassVar[str] = "rules: [...]"
     BELONGS: ClassVar[dict[str, str]] = {
         **dict.fromkeys(("when", "reply", "replies", "call", "operation"), "rules"),
@@ -466,6 +480,7 @@ class File(_Strict, frozen=True):
     vars: dict[str, Text] | None = None
     defaults: Defaults | None = None
     snippets: dict[str, Reply] | None = None
+    datasets: dict[str, GivenDataset] | None = None
     rules: list[Rule] | None = None
     fallback: Reply | None = None
     auth: Gate | Auth | None = None

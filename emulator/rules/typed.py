@@ -396,12 +396,25 @@ class QuotasDict(TypedDict, total=False):
     limits: Sequence[QuotaLimitDict]
 
 
+class GivenDatasetDict(TypedDict, total=False):
+    """A dataset that is there from the start."""
+
+    file: FileName
+    rows: Sequence[Message]
+    task_type: str
+    name: Text
+    folder: Text
+    description: Text
+    labels: Mapping[str, Text]
+
+
 class FileDict(TypedDict, total=False):
     """What a fixture file holds."""
 
     vars: Mapping[str, Text]
     defaults: DefaultsDict
     snippets: Mapping[str, ReplyDict]
+    datasets: Mapping[str, GivenDatasetDict]
     rules: Sequence[RuleDict]
     fallback: ReplyDict
     auth: Gate | AuthDict

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..addresses import joined
 from ..api import ApiEndpoint, ListApiEndpointsResponse
 from ..call import Call, parsed
 from ..errors import Code, Status
@@ -39,11 +40,9 @@ MOST_A_PAGE = 1000
 
 def handlers(host: str, port: Callable[[], int], advertise: str | None) -> Mapping[str, Handler]:
     """The service's methods by path. `port` is asked when a client asks, since a free one is only known then."""
-    everywhere = host in ("localhost", "0.0.0.0", "::", "[::]")
-    own = f"[{host}]" if ":" in host and not host.startswith("[") else host
 
     def endpoint(call: Call, id_: str) -> Any:
-        return ApiEndpoint(id=id_, address=advertise or f"{host_for(call.peer) if everywhere else own}:{port()}")
+        return ApiEndpoint(id=id_, address=address_for(call.peer, host, port(), advertise))
 
     async def get(call: Call) -> AsyncIterator[bytes]:
         asked = parsed(call).api_endpoint_id[:100]
@@ -71,6 +70,15 @@ def _start(token: str) -> int:
     if not token.isdecimal() or len(token) > 6:
         raise Status(Code.INVALID_ARGUMENT, f"page_token {token!r} is none that List gave")
     return int(token)
+
+
+def address_for(peer: str, host: str, port: int, advertise: str | None) -> str:
+    """HOST:PORT at which `peer` reaches what listens on `host` and `port`; `advertise` is what was told to say."""
+    if advertise:
+        return advertise
+    if host in ("localhost", "0.0.0.0", "::", "[::]"):
+        return f"{host_for(peer)}:{port}"
+    return joined(host, port)
 
 
 def host_for(peer: str) -> str:

@@ -6,8 +6,6 @@ Messages are bytes in both directions: a deserializer that fails inside grpc.aio
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from ..addresses import check_free, joined, on_every_loopback
 from ..api import METHODS
 from ..call import Call
 from ..clock import Monotonic
@@ -55,25 +54,12 @@ class Server:
 
         Raises UsageError if the port is taken or the address isn't ours.
         """
-        if host != "localhost":
-            return self._bind_one(host, port)
-        for attempt in range(20):
-            chosen = self._bind_one("127.0.0.1", port)
-            if not _has_ipv6():
-                return chosen
-            try:
-                self._bind_one("::1", chosen)
-            except UsageError:
-                if port or attempt == 19:
-                    raise
-                continue  # that free number is taken over there: try another
-            return chosen
-        raise AssertionError("unreachable")
+        return on_every_loopback(self._bind_one, host, port)
 
     def _bind_one(self, host: str, port: int) -> int:
-        address = f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
+        address = joined(host, port)
         if port:
-            _check_free(host, port)
+            check_free(host, port)
         try:
             bound = self._server.add_insecure_port(address)
         except RuntimeError as failed:
@@ -170,33 +156,3 @@ async def _end(status: Status, call: Call, context: Any, begun: bool = False) ->
     if not begun:
         await context.send_initial_metadata(tuple(call.headers))
     await context.abort(_CODES[int(status.code)], status.message, tuple(status.trailers.items()))
-
-
-def _has_ipv6() -> bool:
-    if not socket.has_ipv6:
-        return False
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-def _check_free(host: str, port: int) -> None:
-    """gRPC words a taken port badly; asking first gives the sentence, and gRPC's own check still stands behind it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host.strip("[]"), port))
-    except socket.gaierror:
-        raise UsageError(f"host: {host} is no address; give one of this machine, e.g. 127.0.0.1 or 0.0.0.0") from None
-    except OSError as failed:
-        if failed.errno == errno.EADDRINUSE:
-            raise UsageError(
-                f"port {port} on {host} is taken; stop what listens there, or give --port 0 for a free one"
-            ) from None
-        if failed.errno == errno.EACCES:
-            raise UsageError(f"port {port} on {host} is not for this user; give one above 1023") from None
-        raise UsageError(f"can't listen on {host}:{port}: {failed.strerror}") from None

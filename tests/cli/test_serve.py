@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,11 +124,12 @@ def test_once_ready_it_says_where_it_serves_and_how_to_point_the_sdk_at_it(start
     served = start("--fixtures", fixtures)
     ready = served.ready()
     port = int(ready["grpc"].rpartition(":")[2])
-    assert ready == {"grpc": f"127.0.0.1:{port}", "http": None, "pid": served.process.pid}
+    assert ready == {"grpc": f"127.0.0.1:{port}", "http": ready["http"], "pid": served.process.pid}
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", ready["http"])
     with Client(ready["grpc"]) as client:
         assert client.complete(asking("привет")).only.alternatives[0].message.text == "Здравствуйте!"
     assert [line[13:] for line in served.log.splitlines() if " serving on " in line] == [
-        f"INFO serving on 127.0.0.1:{port} (5 rules); "
+        f"INFO serving on 127.0.0.1:{port}, HTTP on {ready['http']} (5 rules); "
         f'AIStudio(folder_id="b1gtest", auth="key", endpoint="localhost:{port}", verify=False)'
     ]
 
@@ -361,10 +363,13 @@ def test_the_same_seed_and_calls_give_the_same_bytes_in_another_process(start: S
     assert got[0][1][0] != got[2][1][0]  # the operation's id
 
 
-def test_http_is_refused_with_a_sentence(run: Run) -> None:
-    result = run("serve", "--http-port", "8080")
+def test_a_taken_port_for_http_is_told_in_a_sentence(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("serve", "--port", "0", "--http-port", str(port))
     assert result.exit_code == 1
-    assert re.match(r"fm-emulator: http.port: this version serves gRPC alone; leave ", result.output)
+    assert result.output.startswith(f"fm-emulator: port {port} on 127.0.0.1 is taken; ")
+    assert "--http-port 0" in result.output
 
 
 @pytest.mark.parametrize(
@@ -374,6 +379,7 @@ def test_http_is_refused_with_a_sentence(run: Run) -> None:
         (["--port", "70000"], "port: 70000 is not a port"),
         (["--now", "noon"], "now: 'noon' is not a time"),
         (["--advertise", "here"], "advertise: 'here' is not HOST:PORT"),
+        (["--advertise-http", "here"], "advertise_http: 'here' is not HOST:PORT"),
     ],
 )
 def test_an_option_that_can_not_be_is_told_in_a_sentence(run: Run, arguments: list[str], told: str) -> None:

@@ -1,0 +1,357 @@
+"""DatasetService: datasets are created, uploaded over HTTP, validated, described and deleted.
+
+Shapes are those of recorded traffic. What a client may do in which state, and the words that refuse it, are our choice:
+each says what to do instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import fnmatch
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
+
+from .. import wording
+from ..api import METHODS
+from ..call import Call, parsed
+from ..content import Content
+from ..datasets import FIRST, UPLOADABLE, VALIDATION, Dataset, Parts, Upload, described
+from ..errors import Code, Status
+from ..gates import Handler
+from ..gates.datasets import MOST_PARTS, SMALLEST_PART
+from ..operations import PREFIXES, Record
+from ..presigned import SESSION, presigned
+from ..replies.play import Play
+from ..replies.timeline import default_timeline
+from ..rows.names import FORMATS, TASK_TYPES
+
+SERVICE = "/yandex.cloud.ai.dataset.v1.DatasetService/"
+DRAFTS, STORED = "ai-fomo-drafts-prod", "ai-fomo-datasets-prod"
+"""Buckets: what is uploaded (recorded), and what is downloaded (our choice)."""
+
+PREVIEWED = 10
+MOST_PREVIEWED = 1 << 20
+"""Rows, and bytes of them, that a preview shows (our choice)."""
+
+PAGE = 100
+CHANGEABLE = ("name", "description", "labels")
+
+
+class Web(Protocol):
+    """Where HTTP is served."""
+
+    def __call__(self, peer: str) -> str:
+        """`http://HOST:PORT`, as `peer` reaches it. Raises FAILED_PRECONDITION where HTTP isn't served."""
+
+
+def handlers(web: Web) -> Mapping[str, Handler]:
+    """The service's methods by path."""
+    service = _Service(web)
+    answers: Mapping[str, Callable[[Call, Any, Any], Any]] = {
+        "Create": _create,
+        "Describe": _describe,
+        "List": _list,
+        "Update": _update,
+        "Delete": _delete,
+        "GetUploadDraftUrl": service.upload_url,
+        "StartMultipartUploadDraft": service.start_parts,
+        "FinishMultipartUploadDraft": _finish_parts,
+        "Validate": _validate,
+        "GetDownloadUrls": service.download_urls,
+        "GetPreview": _preview,
+        "ListTypes": _types,
+        "ListUploadFormats": _formats,
+        "ListUploadSchemas": _schemas,
+        "ListOperationsIds": _operations_ids,
+    }
+    return {SERVICE + name: _unary(SERVICE + name, answer) for name, answer in answers.items()}
+
+
+def _unary(path: str, answer: Callable[[Call, Any, Any], Any]) -> Handler:
+    """A handler from a function that fills the response in."""
+    output = METHODS[path].output
+
+    async def unary(call: Call) -> AsyncIterator[bytes]:
+        response = output()
+        await answer(call, parsed(call), response)
+        yield response.SerializeToString(deterministic=True)
+
+    return unary
+
+
+# -- what is there
+
+
+async def _create(call: Call, request: Any, response: Any) -> None:
+    session = call.session
+    datasets, now = session.datasets, session.clock.now()
+    dataset = Dataset(
+        id=datasets.fresh(session.seed, "dataset", datasets.made),
+        folder=request.folder_id,
+        name=request.name,
+        created=now,
+        account=session.account,
+        task_type=request.task_type,
+        origin=Upload(request.task_type, now, datasets.store),
+        upload_format=request.upload_format,
+        description=request.description,
+        metadata=request.metadata,
+        labels=dict(request.labels),
+        allow_data_log=request.allow_data_log,
+    )
+    datasets.add(dataset)
+    response.dataset_id = dataset.id
+    response.dataset.CopyFrom(await _described(call, dataset))
+
+
+async def _describe(call: Call, request: Any, response: Any) -> None:
+    response.dataset.CopyFrom(await _described(call, call.session.datasets.get(request.dataset_id)))
+
+
+async def _described(call: Call, dataset: Dataset, folder: str = "") -> Any:
+    """The dataset as clients see it; of one that is in every folder `folder` is told."""
+    now = call.session.clock.now()
+    await dataset.origin.settled(now)
+    stand = dataset.origin.stand(now)
+    assert stand is not None
+    info = described(dataset, stand)
+    info.folder_id = info.folder_id or folder
+    return info
+
+
+async def _list(call: Call, request: Any, response: Any) -> None:
+    size = request.page_size if 0 < request.page_size <= PAGE else PAGE
+    after = _position(request.page_token)
+    statuses, shown = set(request.status), 0
+    for dataset in call.session.datasets:
+        if dataset.number <= after or not _fits(dataset, request):
+            continue
+        info = await _described(call, dataset, request.folder_id)
+        if statuses and info.status not in statuses:
+            continue
+        if shown == size:
+            response.next_page_token = _token(after)
+            return
+        response.datasets.append(info)
+        shown, after = shown + 1, dataset.number
+
+
+def _fits(dataset: Dataset, request: Any) -> bool:
+    if request.folder_id and dataset.folder not in ("", request.folder_id):
+        return False
+    if request.dataset_ids and dataset.id not in request.dataset_ids:
+        return False
+    if request.task_type_filter and dataset.task_type not in request.task_type_filter:
+        return False
+    pattern = request.dataset_name_pattern
+    if "*" in pattern or "?" in pattern:
+        return fnmatch.fnmatchcase(dataset.name, pattern.replace("[", "[[]"))
+    return pattern in dataset.name
+
+
+def _token(number: int) -> str:
+    return base64.urlsafe_b64encode(b"after %d" % number).decode().rstrip("=")
+
+
+def _position(token: str) -> int:
+    """Behind which dataset a page begins. Raises INVALID_ARGUMENT."""
+    if not token:
+        return FIRST - 1
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        if text.startswith(b"after ") and len(text) < 30:
+            return int(text.removeprefix(b"after "))
+    except ValueError:
+        pass
+    raise Status(Code.INVALID_ARGUMENT, wording.validation("page_token", "List gave no such token"))
+
+
+async def _update(call: Call, request: Any, response: Any) -> None:
+    datasets = call.session.datasets
+    dataset = datasets.get(request.dataset_id)
+    paths = list(request.update_mask.paths) or list(CHANGEABLE)
+    unknown = [path for path in paths if path not in CHANGEABLE]
+    if unknown:
+        text = f"{unknown[0][:60]} can't be changed; there are {', '.join(CHANGEABLE)}"
+        raise Status(Code.INVALID_ARGUMENT, wording.validation("update_mask", text))
+    changes = {"name": request.name, "description": request.description, "labels": dict(request.labels)}
+    dataset = datasets.change(dataset.id, {name: changes[name] for name in paths})
+    response.dataset.CopyFrom(await _described(call, dataset))
+
+
+async def _delete(call: Call, request: Any, response: Any) -> None:
+    session = call.session
+    dataset, stand = await session.datasets.look(request.dataset_id)
+    session.datasets.delete(dataset.id)
+    validation = dataset.origin.validation if isinstance(dataset.origin, Upload) else None
+    if stand.status == "VALIDATING" and validation is not None and validation.id in session.operations:
+        session.operations.cancel(validation.id)
+
+
+# -- uploads and downloads
+
+
+class _Service:
+    """The methods that tell where to go with HTTP."""
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+
+    async def upload_url(self, call: Call, request: Any, response: Any) -> None:
+        dataset, upload = await _to_upload(call, request.dataset_id)
+        upload.declared = request.size_bytes
+        response.dataset_id = dataset.id
+        response.upload_url = self._url(call, "PUT", _draft(dataset), request.size_bytes)
+
+    async def start_parts(self, call: Call, request: Any, response: Any) -> None:
+        dataset, upload = await _to_upload(call, request.dataset_id)
+        if not 0 < request.parts <= MOST_PARTS:
+            raise Status(Code.INVALID_ARGUMENT, wording.validation("parts", wording.in_range(1, MOST_PARTS)))
+        session = call.session
+        session.datasets.uploads += 1
+        id_ = session.seed.identifier("", "upload", dataset.id, session.datasets.uploads)
+        upload.start_parts(Parts(id_, request.parts, request.size_bytes))
+        response.dataset_id = dataset.id
+        for number in range(1, request.parts + 1):
+            more = {"partNumber": str(number), "uploadId": id_}
+            response.multipart_upload_urls.append(self._url(call, "PUT", _draft(dataset), None, more))
+
+    async def download_urls(self, call: Call, request: Any, response: Any) -> None:
+        dataset, stand = await call.session.datasets.look(request.dataset_id)
+        if stand.status != "READY":
+            raise Status(Code.FAILED_PRECONDITION, f"dataset {dataset.id} is {stand.status}; {_NEXT[stand.status]}")
+        url = self._url(call, "GET", f"/{STORED}/{dataset.folder or '-'}/{dataset.id}/main")
+        if await dataset.origin.file() is not None:
+            response.download_urls.add(key="main", url=url)
+        response.dataset_id = dataset.id
+
+    def _url(
+        self, call: Call, method: str, path: str, size: int | None = None, more: Mapping[str, str] | None = None
+    ) -> str:
+        session = call.session
+        more = {**(more or {}), SESSION: session.id} if session.id else more
+        return self._web(call.peer) + presigned(session.seed, method, path, session.clock.now(), size, more)
+
+
+_NEXT = {
+    "DRAFT": "upload its rows and validate it first",
+    "VALIDATING": "wait until its validation is done",
+    "INVALID": "upload sound rows and validate it again",
+    "READY": "its rows are fixed; create another dataset for others",
+}
+"""What to do with a dataset that is in the way."""
+
+
+async def _to_upload(call: Call, dataset_id: str) -> tuple[Dataset, Upload]:
+    """The dataset, to which rows may be uploaded. Raises FAILED_PRECONDITION."""
+    dataset, stand = await call.session.datasets.look(dataset_id)
+    if stand.status not in UPLOADABLE or not isinstance(dataset.origin, Upload):
+        raise Status(Code.FAILED_PRECONDITION, f"dataset {dataset.id} is {stand.status}; {_NEXT[stand.status]}")
+    return dataset, dataset.origin
+
+
+def _draft(dataset: Dataset) -> str:
+    return f"/{DRAFTS}/{dataset.folder or '-'}/{dataset.id}"
+
+
+async def _finish_parts(call: Call, request: Any, response: Any) -> None:
+    dataset, upload = await _to_upload(call, request.dataset_id)
+    parts = upload.parts
+    if parts is None:
+        text = f"dataset {dataset.id} has no upload by parts; begin one with StartMultipartUploadDraft"
+        raise Status(Code.FAILED_PRECONDITION, text)
+    _check_parts(parts, [(part.part_num, part.etag) for part in request.uploaded_parts], call.session.config.lenient)
+    upload.parts = None
+    joining = asyncio.ensure_future(call.session.datasets.joined(dataset, parts))
+    await asyncio.shield(joining)
+    response.dataset_id = dataset.id
+
+
+def _check_parts(parts: Parts, given: list[tuple[int, str]], lenient: bool) -> None:
+    """Raise INVALID_ARGUMENT unless these are the parts that were uploaded, all of them and in order."""
+
+    def wrong(text: str) -> Status:
+        return Status(Code.INVALID_ARGUMENT, wording.validation("uploaded_parts", text))
+
+    numbers = [number for number, _ in given]
+    if numbers != list(range(1, parts.count + 1)):
+        raise wrong(f"Parts must be 1 to {parts.count}, each once and in order")
+    for number, etag in given:
+        content = parts.contents.get(number)
+        if content is None:
+            raise wrong(f"Part {number} was not uploaded")
+        if etag.strip('"').lower() != content.md5:
+            raise wrong(f'The ETag of part {number} is "{content.md5}", not {etag[:60]}')
+        if content.size < SMALLEST_PART and number < parts.count and not lenient:
+            raise wrong(f"Part {number} has {content.size} bytes; all but the last have at least {SMALLEST_PART}")
+
+
+# -- validation and rows
+
+
+async def _validate(call: Call, request: Any, response: Any) -> None:
+    session = call.session
+    dataset, stand = await session.datasets.look(request.dataset_id)
+    upload = dataset.origin
+    if not isinstance(upload, Upload) or stand.status != "DRAFT":
+        after = "" if stand.status == "READY" else f"; {_NEXT[stand.status]}"
+        raise Status(Code.FAILED_PRECONDITION, f"dataset {dataset.id} is {stand.status} already{after}")
+    if upload.rows is None:
+        text = f"dataset {dataset.id} has no rows yet; upload them to what GetUploadDraftUrl tells"
+        raise Status(Code.FAILED_PRECONDITION, text)
+    id_ = session.operations.fresh(session.seed, PREFIXES[VALIDATION], "operation", VALIDATION, dataset.id)
+    timeline = default_timeline(VALIDATION)
+    play = Play("", timeline=timeline.at_first_get() if session.immediate else timeline)
+    record = Record(id_, VALIDATION, session.clock.now(), session.account, play, dataset_id=dataset.id)
+    upload.validate(record)
+    session.operations.start(record)
+    call.entry.operation_id = id_
+    response.CopyFrom(session.operations.message(record))
+
+
+async def _preview(call: Call, request: Any, response: Any) -> None:
+    dataset, stand = await call.session.datasets.look(request.dataset_id)
+    content = await dataset.origin.lines()
+    if content is None:
+        raise Status(Code.FAILED_PRECONDITION, f"dataset {dataset.id} is {stand.status}; {_NEXT[stand.status]}")
+    response.dataset_id = dataset.id
+    response.preview_lines.extend(await asyncio.to_thread(_first_lines, content))
+
+
+def _first_lines(content: Content) -> list[str]:
+    """The first lines as far as they go into a reply."""
+    left = MOST_PREVIEWED
+    found: list[str] = []
+    with content.open() as file:
+        while len(found) < PREVIEWED and (line := file.readline(left)):
+            left -= len(line)
+            if left <= 0:
+                break
+            found.append(line.decode("utf-8", "replace").strip())
+    return found
+
+
+async def _types(call: Call, request: Any, response: Any) -> None:
+    response.types.extend(TASK_TYPES)
+
+
+async def _formats(call: Call, request: Any, response: Any) -> None:
+    response.formats.extend(FORMATS)
+
+
+async def _schemas(call: Call, request: Any, response: Any) -> None:
+    from ..rows.types import schema
+
+    for name in [request.task_type] if request.task_type else TASK_TYPES:
+        for upload_format in FORMATS:
+            response.schemas.add(task_type=name, upload_format=upload_format, schema=schema(name))
+
+
+async def _operations_ids(call: Call, request: Any, response: Any) -> None:
+    session = call.session
+    for id_ in request.dataset_id:
+        origin = session.datasets.get(id_).origin
+        record = origin.validation if isinstance(origin, Upload) else None
+        if record is not None and record.id in session.operations:
+            response.dataset_id_to_operation_id[id_] = record.id
