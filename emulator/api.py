@@ -160,6 +160,16 @@ TextClassificationResponse = message_class(f"{_FM}.text_classification.TextClass
 FewShotTextClassificationRequest = message_class(f"{_FM}.text_classification.FewShotTextClassificationRequest")
 FewShotTextClassificationResponse = message_class(f"{_FM}.text_classification.FewShotTextClassificationResponse")
 
+_BATCH = "yandex.cloud.ai.batch_inference.v1"
+
+BatchInferenceTask = message_class(f"{_BATCH}.BatchInferenceTask")
+TaskCompletionRequest = message_class(f"{_BATCH}.BatchCompletionRequest")
+DescribeBatchInferenceRequest = message_class(f"{_BATCH}.DescribeBatchInferenceRequest")
+DescribeBatchInferenceResponse = message_class(f"{_BATCH}.DescribeBatchInferenceResponse")
+ListBatchInferencesRequest = message_class(f"{_BATCH}.ListBatchInferencesRequest")
+ListBatchInferencesResponse = message_class(f"{_BATCH}.ListBatchInferencesResponse")
+CancelBatchInferenceResponse = message_class(f"{_BATCH}.CancelBatchInferenceResponse")
+DeleteBatchInferenceResponse = message_class(f"{_BATCH}.DeleteBatchInferenceResponse")
 DatasetInfo = message_class(f"{_DATASET}.DatasetInfo")
 ValidateDatasetMetadata = message_class(f"{_DATASET}.ValidateDatasetMetadata")
 ValidateDatasetResponse = message_class(f"{_DATASET}.ValidateDatasetResponse")

@@ -29,6 +29,8 @@ from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
 from .services import (
+    batch,
+    batch_inference,
     classification,
     completion,
     dataset,
@@ -209,7 +211,7 @@ class Emulator(Steering):
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),
             **guarded({**tokenizer.handlers(), **embeddings.handlers(), **classification.handlers()}, gates),
-            **guarded(dataset.handlers(self._web), gates),
+            **guarded({**dataset.handlers(self._web), **batch.handlers(), **batch_inference.handlers()}, gates),
             **iam_token.handlers(),
             **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),

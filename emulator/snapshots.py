@@ -16,9 +16,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
+from .batches import answered_all
+from .batches import restored as restored_batches
 from .config import QUOTA_PRESETS
 from .datasets import VALIDATION
-from .datasets.stored import StoredDatasets
+from .datasets.stored import StoredDatasets, check_size
 from .datasets.stored import dumped as dumped_datasets
 from .datasets.stored import restored as restored_datasets
 from .engine.choose import State
@@ -93,7 +95,9 @@ async def taken(session: Session) -> bytes:
 
     Raises FAILED_PRECONDITION where its datasets are too large.
     """
+    check_size(session.datasets)
     await session.operations.drawn_all()
+    await answered_all(session.operations, session.datasets.store)
     state, clock = session.state, session.clock
     datasets = dumped_datasets(session.datasets, clock.now())
     snapshot = Snapshot(
@@ -135,7 +139,9 @@ def restored(session: Session, snapshot: bytes) -> None:
             layers.append(Layer(OWN, revived(found.own)))
         operations = session.operations.checked(found.operations)
         replies = checked(found.idempotency)
-        datasets = restored_datasets(found.datasets, session.datasets.store, {one.id: one for one in operations})
+        store = session.datasets.store
+        results = restored_batches(operations, found.operations, store)
+        datasets = restored_datasets(found.datasets, store, {one.id: one for one in operations}, results)
         _check_validations(operations)
     except (ValueError, FixtureError) as failed:  # msgspec's errors are ValueErrors
         raise Status(Code.INVALID_ARGUMENT, f"that is no snapshot that can be restored: {failed}") from None

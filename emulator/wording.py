@@ -152,6 +152,11 @@ def account_not_found(account: str) -> str:
     return f"Service account {account[:100]} not found"
 
 
+def not_in_batch(model_uri: str) -> str:
+    """The error of a batch whose model only answers at once."""
+    return f"Model {model_uri[:200]} is not supported in batch inference"
+
+
 def dataset_not_found(dataset_id: str) -> str:
     """A dataset that never was, or was deleted."""
     return f"Dataset {dataset_id[:100]} not found"

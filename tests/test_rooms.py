@@ -16,7 +16,7 @@ ROOMS = (
     ("replies",),
     ("journal", "behaviour", "operations", "datasets", "iam", "quotas", "idempotency"),
     ("engine",),
-    ("sessions", "snapshots"),
+    ("sessions", "snapshots", "batches"),
     ("gates",),
     ("services",),
     ("control", "http", "recorded", "reload", "sdk"),

@@ -55,6 +55,21 @@ class StoredEnd(Struct, forbid_unknown_fields=True, omit_defaults=True):
     completed: Count = 0
 
 
+class StoredBatch(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a batch is beside its operation, its rows answered: how many there are and how many failed, the first of
+    those with their line numbers, and the Parquet file, None where nothing could write it. `request` is the
+    BatchCompletionRequest, serialized.
+    """
+
+    request: bytes
+    rows: Count = 0
+    failed: Count = 0
+    errors: list[tuple[Count, str]] = field(default_factory=list)
+    file: bytes | None = None
+    deleted: bool = False
+    logged: bool = False
+
+
 class StoredOperation(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """An operation with all that its Gets depend on. `response` is the final message of its play, serialized, and
     `response_type` that message's full name; both are empty where the play has none. `metadata` is a
@@ -81,6 +96,7 @@ class StoredOperation(Struct, forbid_unknown_fields=True, omit_defaults=True):
     skew: Count = 0
     fetched: bool = False
     folder: str = ""
+    batch: StoredBatch | None = None
 
 
 def stored_status(status: ScriptedStatus) -> StoredStatus:

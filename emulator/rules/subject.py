@@ -239,6 +239,33 @@ class Subject:
         return int(self.request.dim.value) if asked else None
 
 
+class Row(Subject):
+    """A row of a batch: a completion with a number, from a dataset. `message` is the CompletionRequest that it stands
+    for, `row` counts from 1.
+    """
+
+    def __init__(
+        self, message: Any, row: int, dataset: Text | None, metadata: Mapping[str, str], state: Mapping[str, str]
+    ) -> None:
+        super().__init__("batch_row", message, b"", metadata, state)
+        self.row = row
+        self._dataset = dataset
+
+    @cached_property
+    def dataset(self) -> Text | None:
+        return self._dataset
+
+    @property
+    def raw(self) -> bytes:
+        """Serialized when asked for, which a row hardly ever is."""
+        raw: bytes = self.request.SerializeToString(deterministic=True)
+        return raw
+
+    @raw.setter
+    def raw(self, value: bytes) -> None:
+        """The request says it all."""
+
+
 class Context(Mapping[str, Any]):
     """What templates see of a subject; each name is worked out when a template asks for it."""
 
