@@ -1,7 +1,8 @@
-"""Benchmarks, each against a bare grpc.aio server in the same run: `python -m benchmarks [--rounds N] [--json FILE]`.
+"""Benchmarks: `python -m benchmarks [CASE ...] [--rounds N] [--rows N] [--json FILE]`; all cases if none is named.
 
-Figures of one machine mean little on another; ratios travel better, so that is what is compared. Runs are interleaved
-and the medians of the ratios are printed, with the absolute medians beside them.
+Figures of one machine mean little on another; ratios travel better, so that is what is compared. `start` runs beside a
+bare grpc.aio server, interleaved, and prints the medians of the ratios with the absolute medians beside them; `batch`
+compares the latency of other calls during a large batch with that before it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import platform
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from . import startup
 
@@ -20,20 +22,41 @@ CASES = {"no fixtures": 0, "10 rules": 10, "10000 rules": 10_000}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="runs of each server (default 15)")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="start, batch (default: both)")
+    parser.add_argument("--rounds", type=int, default=15, help="start: runs of each server (default 15)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="batch: rows of the dataset (default 1,000,000)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = {name: measured(n, Path(folder), args.rounds if n < 1000 else 3) for name, n in CASES.items()}
-    print(f"Python {platform.python_version()}, {platform.machine()}, {args.rounds} rounds; ratios to bare grpc.aio\n")
+    figures: dict[str, Any] = {}
+    print(f"Python {platform.python_version()}, {platform.machine()}")
+    for case in args.cases or ("start", "batch"):
+        if case not in ("start", "batch"):
+            parser.error(f"no such case: {case}; there are start and batch")
+        with tempfile.TemporaryDirectory() as folder:
+            figures[case] = _start(Path(folder), args.rounds) if case == "start" else _batch(Path(folder), args.rows)
+    if args.json:
+        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _start(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    rows = {name: measured(n, folder, rounds if n < 1000 else 3) for name, n in CASES.items()}
+    print(f"\nstart to serving, {rounds} rounds; ratios to bare grpc.aio")
     print(f"{'':<14}{'start':>9}{'bare':>9}{'ratio':>8}{'memory':>12}{'bare':>10}{'ratio':>8}")
     for name, row in rows.items():
         print(
             f"{name:<14}{row['start_ms']:>6.0f} ms{row['bare_start_ms']:>6.0f} ms{row['start_ratio']:>8.2f}"
             f"{row['memory_mb']:>9.1f} MB{row['bare_memory_mb']:>7.1f} MB{row['memory_ratio']:>8.2f}"
         )
-    if args.json:
-        Path(args.json).write_text(json.dumps(rows, indent=2) + "\n")
+    return rows
+
+
+def _batch(folder: Path, rows: int) -> dict[str, Any]:
+    from . import batch
+
+    figures = batch.measured(rows, folder)
+    print("\nbatch; ratios to the latency before")
+    print(batch.shown(figures))
+    return figures
 
 
 def measured(rules: int, folder: Path, rounds: int) -> dict[str, float]:

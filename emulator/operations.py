@@ -26,6 +26,7 @@ from .replies.timeline import FINAL, Moment, Timeline, default_timeline, failure
 from .seed import Seed
 
 if TYPE_CHECKING:
+    from .batches import Batch
     from .replies.stored import StoredOperation as StoredOperation
 
 RETENTION = 3 * 24 * 3600 * SECOND
@@ -58,7 +59,9 @@ class Record(Struct):
 
     `created` is the clock's instant (ns); an age counts from it, and `skew` is what stepping has added to the age.
     `polled` holds the ages at which those Gets came that a stage of the timeline waits for, `asked` the instant of the
-    last Get. `ended` is its end by hand. `fetched` tells whether a Get has told that it is done.
+    last Get. `ended` is its end by hand. `fetched` tells whether a Get has told that it is done. `folder` is the one
+    that it was begun in, empty where that can't be told. `number` grows from one to the next; `batch` is there for
+    those that are batches.
     """
 
     id: str
@@ -74,6 +77,9 @@ class Record(Struct):
     ended: Moment | None = None
     skew: int = 0
     fetched: bool = False
+    folder: str = ""
+    batch: Batch | None = None
+    number: int = 0
 
     @property
     def timeline(self) -> Timeline:
@@ -87,6 +93,15 @@ class Record(Struct):
     def moment(self, now: int) -> Moment:
         """What the operation is at the instant `now`."""
         return self.ended or self.timeline.at(self.age(now), self.polls, self.polled)
+
+    def reached(self, now: int) -> dict[str, int]:
+        """Each status that it has had by the instant `now`, with the instant at which it first came."""
+        end = self.ended
+        found = self.timeline.reached(self.age(now) if end is None else end.since, self.polls, self.polled)
+        if end is not None:
+            found = {name: age for name, age in found.items() if age <= end.since and name not in FINAL}
+            found[end.status or ""] = end.since
+        return {name: max(self.created, self.created + age - self.skew) for name, age in found.items()}
 
     def began(self, status: str, now: int) -> int | None:
         """The instant (ns) at which it was first of that status, or had ended before it could be; None if it hasn't by
@@ -115,12 +130,19 @@ class Operations:
 
     def clear(self) -> None:
         """Forget all of them."""
+        self._numbered = 0
         self._records: dict[str, Record] = {}
         self._tasks: dict[str, str] = {}  # other ids that an operation has given away, with its own
         self._old: deque[str] = deque()  # in which order to look for those whose time is over
         self._responses: OrderedDict[str, Any] = OrderedDict()
         self._drawing: dict[str, asyncio.Future[Any]] = {}
         self._at_hand: dict[str, Any] = {}
+
+    def close(self) -> None:
+        """Stop whatever is being worked out."""
+        for record in self._records.values():
+            if record.batch is not None:
+                record.batch.close()
 
     def forget(self, call: str) -> None:
         """Forget those of one kind."""
@@ -171,6 +193,11 @@ class Operations:
             self._forget(operation_id)
             raise Status(Code.NOT_FOUND, wording.operation_not_found(operation_id))
         return record
+
+    def of_task(self, task_id: str) -> Record | None:
+        """The record of the batch operation whose task that is."""
+        record = self._records.get(self._tasks.get(task_id, ""))
+        return record if record is not None and record.task_id == task_id and not self._expired(record) else None
 
     def poll(self, operation_id: str) -> Record:
         """The record of that id, one Get later. Raises NOT_FOUND, or what the timeline scripts for this very Get.
@@ -310,6 +337,8 @@ class Operations:
                 ended=stored_end(record.ended) if record.ended is not None else None,
                 skew=record.skew,
                 fetched=record.fetched,
+                folder=record.folder,
+                batch=record.batch.stored() if record.batch is not None else None,
             )
             found.append(stored)
         self._at_hand.clear()
@@ -434,6 +463,8 @@ class Operations:
         return metadata
 
     def _add(self, record: Record) -> None:
+        self._numbered += 1
+        record.number = self._numbered
         self._records[record.id] = record
         self._tasks.update((id_, record.id) for id_ in (record.task_id, record.dataset_id) if id_)
         self._old.append(record.id)
@@ -486,6 +517,7 @@ def _restored(stored: StoredOperation) -> Record:
         ended=within("ended", partial(restored_end, end, stored.skew)) if end is not None else None,
         skew=stored.skew,
         fetched=stored.fetched,
+        folder=stored.folder,
     )
 
 

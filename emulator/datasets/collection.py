@@ -112,7 +112,7 @@ class Datasets:
     def fresh(self, seed: Seed, *purpose: object) -> str:
         """An id for something new."""
         found, n = seed.identifier("fds", *purpose), 0
-        while found in self:
+        while found in self or found in self._all:
             n += 1
             found = seed.identifier("fds", *purpose, "again", n)
         return found

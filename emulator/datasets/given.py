@@ -31,6 +31,10 @@ class Given(Origin):
     def __init__(self, rows: Rows, since: int) -> None:
         self.rows, self.since = rows, since
 
+    @property
+    def held(self) -> int:
+        return self.rows.content.size
+
     def stand(self, now: int) -> Stand:
         """READY, always; rows and size are there once `settled`."""
         verdict = self.rows.verdict

@@ -27,7 +27,14 @@ class Stand(Struct, frozen=True):
 
 
 class Origin:
-    """Where the rows of a dataset come from: an upload, a fixture, a batch."""
+    """Where the rows of a dataset come from: an upload, a fixture, a batch, whose operation has this id."""
+
+    operation_id = ""
+
+    @property
+    def held(self) -> int:
+        """Bytes that a snapshot would hold of it."""
+        return 0
 
     def stand(self, now: int) -> Stand | None:
         """What the dataset is at the instant `now` (ns of the session's clock); None while it isn't there yet, or will

@@ -16,7 +16,7 @@ from ..errors import Code, Status
 from ..operations import Record
 from .collection import Datasets
 from .given import Given
-from .model import Dataset
+from .model import Dataset, Origin
 from .rows import Rows
 from .upload import VALIDATION, Upload
 
@@ -31,7 +31,7 @@ _Instant = Annotated[int, Meta(ge=0, le=_LONGEST)]
 class StoredDataset(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A dataset with its rows. `content` are the JSON lines, None for a draft without; `validation` is the pending
     operation that checks them, `found` the instant since which it is settled what they are, or since which they are
-    READY where they were `given`. Instants are ns.
+    READY where they were `given`; `batch` is the operation whose rows are in it. Instants are ns.
     """
 
     id: str
@@ -53,6 +53,7 @@ class StoredDataset(Struct, forbid_unknown_fields=True, omit_defaults=True):
     content: bytes | None = None
     validation: str = ""
     found: _Instant | None = None
+    batch: str = ""
 
 
 class StoredDatasets(Struct, forbid_unknown_fields=True):
@@ -65,10 +66,9 @@ class StoredDatasets(Struct, forbid_unknown_fields=True):
     datasets: list[StoredDataset]
 
 
-def dumped(datasets: Datasets, now: int) -> StoredDatasets:
-    """The datasets as data. Raises FAILED_PRECONDITION where their contents are too many bytes for a snapshot."""
-    own = datasets.own()
-    sizes = [(rows.content.size, dataset.id) for dataset in own if (rows := _rows(dataset)) is not None]
+def check_size(datasets: Datasets) -> None:
+    """Raise FAILED_PRECONDITION where the contents of all datasets are too many bytes for a snapshot."""
+    sizes = [(dataset.origin.held, dataset.id) for dataset in datasets.own()]
     total = sum(size for size, _ in sizes)
     if total > MOST_STORED:
         raise Status(
@@ -76,7 +76,12 @@ def dumped(datasets: Datasets, now: int) -> StoredDatasets:
             f"the datasets of this session hold {total} bytes, and a snapshot takes {MOST_STORED}; "
             f"delete some of them, {max(sizes)[1]} first",
         )
-    stored = [_stored(dataset, now) for dataset in own if isinstance(dataset.origin, (Upload, Given))]
+
+
+def dumped(datasets: Datasets, now: int) -> StoredDatasets:
+    """The datasets as data; what batches have filled is with their operations. Raises what `check_size` does."""
+    check_size(datasets)
+    stored = [_stored(dataset, now) for dataset in datasets.own()]
     return StoredDatasets(datasets.since, datasets.made, datasets.uploads, sorted(datasets.hidden), stored)
 
 
@@ -89,6 +94,7 @@ def _stored(dataset: Dataset, now: int) -> StoredDataset:
     out = StoredDataset(
         **{name: getattr(dataset, name) for name in Dataset.__struct_fields__ if name != "origin"},
         content=rows.content.read() if rows is not None else None,
+        batch=origin.operation_id,
     )
     if isinstance(origin, Given):
         out.given, out.found = True, origin.since
@@ -98,37 +104,52 @@ def _stored(dataset: Dataset, now: int) -> StoredDataset:
     return out
 
 
-def restored(stored: StoredDatasets, store: Store, operations: Mapping[str, Record]) -> list[Dataset]:
-    """The datasets again; `operations` has those that check some of them. Raises ValueError."""
+def restored(
+    stored: StoredDatasets, store: Store, operations: Mapping[str, Record], results: Mapping[str, Origin]
+) -> list[Dataset]:
+    """The datasets again; `operations` has those that check some of them, `results` what batches have filled, by the
+    ids of their operations. Raises ValueError.
+    """
     found: dict[str, Dataset] = {}
     for one in stored.datasets:
         if one.id in found:
             raise ValueError(f"dataset {one.id[:100]}: there are two of that id")
         try:
-            found[one.id] = _restored(one, store, operations)
+            found[one.id] = _restored(one, store, operations, results)
         except ValueError as wrong:
             raise ValueError(f"dataset {one.id[:100]}: {wrong}") from None
     return list(found.values())
 
 
-def _restored(stored: StoredDataset, store: Store, operations: Mapping[str, Record]) -> Dataset:
-    origin: Upload | Given
-    if stored.given:
+def _restored(
+    stored: StoredDataset, store: Store, operations: Mapping[str, Record], results: Mapping[str, Origin]
+) -> Dataset:
+    origin: Origin
+    if stored.batch:
+        if stored.batch not in results:
+            raise ValueError(f"batch: there is no batch operation {stored.batch[:100]}")
+        origin = results[stored.batch]
+    elif stored.given:
         if stored.content is None or stored.found is None:
             raise ValueError("content and found: what was given has both")
         origin = Given(Rows(Content.of(stored.content), stored.task_type, store), stored.found)
     else:
-        origin = Upload(stored.task_type, stored.drafted, store)
-        origin.declared = stored.declared
-        if stored.content is not None:
-            origin.take(store.kept(stored.content))
-        if stored.content is None and (stored.validation or stored.found is not None):
-            raise ValueError("content: there is none, and yet it was validated")
-        origin.found = stored.found
-    if stored.validation and isinstance(origin, Upload):
+        origin = _uploaded(stored, store, operations)
+    fields = {name: getattr(stored, name) for name in Dataset.__struct_fields__ if name != "origin"}
+    return Dataset(**fields, origin=origin)
+
+
+def _uploaded(stored: StoredDataset, store: Store, operations: Mapping[str, Record]) -> Upload:
+    upload = Upload(stored.task_type, stored.drafted, store)
+    upload.declared = stored.declared
+    if stored.content is not None:
+        upload.take(store.kept(stored.content))
+    if stored.content is None and (stored.validation or stored.found is not None):
+        raise ValueError("content: there is none, and yet it was validated")
+    upload.found = stored.found
+    if stored.validation:
         record = operations.get(stored.validation)
         if record is None or record.call != VALIDATION:
             raise ValueError(f"validation: there is no operation {stored.validation[:100]} that checks it")
-        origin.validate(record)
-    fields = {name: getattr(stored, name) for name in Dataset.__struct_fields__ if name != "origin"}
-    return Dataset(**fields, origin=origin)
+        upload.validate(record)
+    return upload

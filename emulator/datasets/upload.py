@@ -66,6 +66,10 @@ class Upload(Origin):
         pending, found, self.drafted = self.standing(now)
         self.validation, self.found = None, None if pending else found
 
+    @property
+    def held(self) -> int:
+        return self.rows.content.size if self.rows is not None else 0
+
     def stand(self, now: int) -> Stand:
         pending, found, drafted = self.standing(now)
         rows = self.rows

@@ -38,7 +38,7 @@ def text_reply(
 ) -> Any:
     """A reply of text, cut at the request's max_tokens (then TRUNCATED_FINAL)."""
     limit, truncated = subject.max_tokens, False
-    used = tokens.completion_tokens(text)
+    used = tokens.completion_tokens(text) if limit is not None or _has_usage(subject) else 0
     if limit is not None and limit > 0 and used > limit:
         used = limit
         parts = tokens.split(text)
@@ -99,6 +99,8 @@ def _finish(
     limit: int | None,
     truncated: bool,
 ) -> Any:
+    if not _has_usage(subject):
+        return response
     given = usage or model.Usage()
     response.model_version = model_version(subject) if version is None else version
     reasoning = given.reasoning_tokens
@@ -119,6 +121,11 @@ def _finish(
     elif reasoning == 0 or _has_details(response.model_version):
         out.completion_tokens_details.SetInParent()
     return response
+
+
+def _has_usage(subject: Subject) -> bool:
+    """Of a batch's row nothing is kept but its text, and there may be a million of them."""
+    return subject.call != "batch_row"
 
 
 def _has_details(version: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta, Struct, field
 
+from ..calls import OPERATIONS
 from ..errors import Code
 from .play import Play
 from .statuses import ScriptedStatus
@@ -54,6 +55,21 @@ class StoredEnd(Struct, forbid_unknown_fields=True, omit_defaults=True):
     completed: Count = 0
 
 
+class StoredBatch(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a batch is beside its operation, its rows answered: how many there are and how many failed, the first of
+    those with their line numbers, and the Parquet file, None where nothing could write it. `request` is the
+    BatchCompletionRequest, serialized.
+    """
+
+    request: bytes
+    rows: Count = 0
+    failed: Count = 0
+    errors: list[tuple[Count, str]] = field(default_factory=list)
+    file: bytes | None = None
+    deleted: bool = False
+    logged: bool = False
+
+
 class StoredOperation(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """An operation with all that its Gets depend on. `response` is the final message of its play, serialized, and
     `response_type` that message's full name; both are empty where the play has none. `metadata` is a
@@ -79,6 +95,8 @@ class StoredOperation(Struct, forbid_unknown_fields=True, omit_defaults=True):
     ended: StoredEnd | None = None
     skew: Count = 0
     fetched: bool = False
+    folder: str = ""
+    batch: StoredBatch | None = None
 
 
 def stored_status(status: ScriptedStatus) -> StoredStatus:
@@ -180,7 +198,7 @@ def restored_play(stored: StoredOperation, timeline: Timeline) -> Play:
     from ..api import ValidateDatasetMetadata, ValidateDatasetResponse
     from .recipe import RESPONSES
 
-    responses = {**RESPONSES, "validate_dataset": ValidateDatasetResponse}
+    responses = {**{call: RESPONSES[call] for call in OPERATIONS}, "validate_dataset": ValidateDatasetResponse}
     if stored.call not in responses:
         raise ValueError(f"call: no such call: {stored.call[:60]!r}")
     play = Play(stored.rule, timeline=timeline)
@@ -219,7 +237,7 @@ def check_texts(stored: StoredOperation) -> None:
     """Raise ValueError for an operation without id, and for text that can't travel."""
     if not stored.id:
         raise ValueError("id: it is empty")
-    for name in ("id", "account", "task_id", "dataset_id"):
+    for name in ("id", "account", "task_id", "dataset_id", "folder"):
         _check_text(getattr(stored, name), name)
 
 

@@ -104,6 +104,15 @@ class Timeline(Struct, frozen=True):
             moment = Moment(stage.status, stage.done, stage.error, total, completed, since)
         return moment
 
+    def reached(self, age: int, polls: int, polled: Mapping[int, int]) -> dict[str, int]:
+        """Each status that the operation has had by `age`, with the age at which it first came."""
+        found: dict[str, int] = {}
+        for reached, i in self._reached_by(age, polls, polled):
+            found.setdefault(self.stages[i].status, reached)
+            if self.stages[i].done:
+                break
+        return found
+
     def began(self, status: str, age: int, polls: int, polled: Mapping[int, int]) -> int | None:
         """The age at which it was first of that status, or had ended before it could be; None if it hasn't by now."""
         for reached, i in self._reached_by(age, polls, polled):

@@ -1,0 +1,234 @@
+"""`Batch`: what a batch task is beside its operation, and `Results`, the dataset that it fills.
+
+Everything that changes with time is a function of the operation's record. The rows are answered when somebody first
+needs what they came to: the task's errors, the result's size, the file itself. That is done off the loop, once, and in
+a process of its own where the dataset is large.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from . import apart
+from .content import Content, Store
+from .datasets import Origin, Stand
+from .datasets.rows import needs
+from .engine.results import Made, written, written_apart
+from .engine.rows import Fork
+from .errors import Code, Status
+from .operations import Operations, Record
+from .replies.stored import StoredBatch, StoredOperation, restored_message, within
+from .replies.timeline import FINAL
+from .rows.parquet import available
+
+UNSUPPORTED = frozenset({"yandexgpt"})
+"""Models that are known not to run in batch: their tasks end FAILED soon after they were accepted (recorded)."""
+
+
+class View(Struct, frozen=True):
+    """A task at one instant; instants in ns, None for what has not come. `results` tells whether there is a result
+    dataset, `told` whether the task tells of errors, which are known once all rows are answered.
+    """
+
+    status: str
+    started: int | None = None
+    finished: int | None = None
+    results: bool = False
+    told: bool = False
+
+
+class Batch:
+    """A batch inference task. `request` is the BatchCompletionRequest, `source` the dataset's JSON lines, None where
+    there is no such dataset; `deleted` tasks are listed no more, `logged` ones allow their data to be looked at.
+    """
+
+    def __init__(self, record: Record, request: Any, fork: Fork | None, source: Content | None) -> None:
+        self.record, self.request = record, request
+        self.deleted = False
+        self.logged = False
+        self._fork = fork
+        self._source = source
+        self._made: Made | None = None
+        self._file: Content | None = None
+        self._making: asyncio.Future[None] | None = None
+
+    def view(self, now: int) -> View:
+        """What the task is at the instant `now`."""
+        record = self.record
+        reached = record.reached(now)
+        status = record.moment(now).status or "CREATED"
+        finished = next((reached[final] for final in FINAL if final in reached), None)
+        begun = [reached[name] for name in ("PENDING", "IN_PROGRESS", "COMPLETED") if name in reached]
+        started = reached.get("IN_PROGRESS", finished if status == "COMPLETED" else None)
+        if status == "CANCELED":  # recorded: such a task has nothing but its end
+            started = None
+        due = self._due(now)
+        return View(status, started, finished, bool(begun), due is not None)
+
+    def stand(self, now: int) -> Stand | None:
+        """What the result dataset is at the instant `now`; None before there is one, and where there never will be."""
+        reached = self.record.reached(now)
+        begun = [reached[name] for name in ("PENDING", "IN_PROGRESS", "COMPLETED") if name in reached]
+        if not begun:
+            return None
+        due = self._due(now)
+        if due is None:
+            return Stand("DRAFT", min(begun))
+        return Stand("READY", due, size=self._file.size if self._file is not None else 0)
+
+    def _due(self, now: int) -> int | None:
+        """Since when all rows are answered: shortly before the task is complete, as recorded."""
+        reached = self.record.reached(now)
+        if "COMPLETED" not in reached and any(end in reached for end in FINAL):
+            return None
+        stages = {stage.status: stage.at for stage in reversed(self.record.timeline.stages) if stage.at is not None}
+        started, completed = stages.get("IN_PROGRESS"), stages.get("COMPLETED")
+        if "IN_PROGRESS" in reached and started is not None and completed is not None and completed > started:
+            due = reached["IN_PROGRESS"] + (completed - started) * 9 // 10
+            if due <= now:
+                return min(due, reached.get("COMPLETED", due))
+        return reached.get("COMPLETED")
+
+    # -- the rows
+
+    @property
+    def made(self) -> Made | None:
+        """What the rows came to, where that is known already."""
+        return self._made
+
+    async def results(self, store: Store) -> Made:
+        """What the rows came to. Raises INTERNAL where they can't be worked out, such as on a full disk; asked again,
+        it is tried again.
+        """
+        while self._made is None:
+            if self._making is None:
+                self._making = asyncio.ensure_future(self._make(store))
+                self._making.add_done_callback(self._over)
+            await asyncio.shield(self._making)
+        return self._made
+
+    async def file(self, store: Store) -> Content:
+        """The Parquet file. Raises FAILED_PRECONDITION where nothing can write one."""
+        await self.results(store)
+        if self._file is None:
+            raise Status(Code.FAILED_PRECONDITION, needs("pyarrow", "parquet", "results are downloaded as Parquet"))
+        return self._file
+
+    @property
+    def size(self) -> int:
+        """Bytes of what a snapshot would hold of it: the file, or the rows that it is still to be made of."""
+        held = self._file if self._made is not None else self._source
+        return held.size if held is not None else 0
+
+    def stored(self) -> StoredBatch:
+        """The batch as data; its rows must be answered already."""
+        made = self._made or Made()
+        return StoredBatch(
+            self.request.SerializeToString(deterministic=True),
+            made.rows,
+            made.failed,
+            made.errors,
+            self._file.read() if self._file is not None else None,
+            self.deleted,
+            self.logged,
+        )
+
+    @classmethod
+    def restored(cls, record: Record, stored: StoredBatch, store: Store) -> Batch:
+        """The batch of that data. Raises ValueError."""
+        request = restored_message("yandex.cloud.ai.foundation_models.v1.BatchCompletionRequest", stored.request)
+        batch = cls(record, request, None, None)
+        batch.deleted, batch.logged = stored.deleted, stored.logged
+        file = store.kept(stored.file) if stored.file is not None else None
+        batch._answered(Made(stored.rows, stored.failed, stored.errors), file)
+        return batch
+
+    def _answered(self, made: Made, file: Content | None) -> None:
+        self._made, self._file, self._fork, self._source = made, file, None, None
+
+    def close(self) -> None:
+        """Stop working on the rows."""
+        if self._making is not None:
+            self._making.cancel()
+
+    async def _make(self, store: Store) -> None:
+        assert self._fork is not None
+        path: Path | None = None
+        try:
+            path = store.free_path() if available() else None
+            source = self._source or Content.of(b"")
+            if source.path is not None:
+                out = str(path) if path is not None else None
+                made = await apart.in_process(written_apart, self._fork.packed(), str(source.path), out)
+            else:
+                made = await apart.in_thread(written, self._fork, source.open(), path)
+            file = await apart.in_thread(store.taken, path) if path is not None else None
+        except BaseException as failed:
+            if path is not None:
+                path.unlink(missing_ok=True)
+            if isinstance(failed, (OSError, RuntimeError, ValueError)):
+                raise Status(Code.INTERNAL, f"the batch's rows can't be answered: {failed}") from failed
+            raise
+        self._answered(made, file)
+
+    def _over(self, making: asyncio.Future[None]) -> None:
+        self._making = None
+        if not making.cancelled():
+            making.exception()  # whoever waits gets it
+
+
+class Results(Origin):
+    """Where the rows of a result dataset come from: an `Origin`."""
+
+    def __init__(self, batch: Batch, store: Store) -> None:
+        self.batch, self._store = batch, store
+        self.operation_id = batch.record.id
+
+    @property
+    def held(self) -> int:
+        return self.batch.size
+
+    def stand(self, now: int) -> Stand | None:
+        return self.batch.stand(now)
+
+    async def settled(self, now: int) -> None:
+        stand = self.batch.stand(now)
+        if stand is not None and stand.status == "READY":
+            await self.batch.results(self._store)
+
+    async def file(self) -> Content | None:
+        return await self.batch.file(self._store)
+
+    async def lines(self) -> Content | None:
+        """Results are answers, and no questions for another batch."""
+        return None
+
+    def close(self) -> None:
+        self.batch.close()
+
+
+async def answered_all(operations: Operations, store: Store) -> None:
+    """Answer the rows of all batches, so that the `Operations.dump` that follows has them at hand."""
+    for record in operations:
+        if record.batch is not None:
+            await record.batch.results(store)
+
+
+def restored(records: Iterable[Record], stored: Iterable[StoredOperation], store: Store) -> dict[str, Origin]:
+    """Give batch operations their batches again; what those have filled, by the operation's id. Raises ValueError."""
+    found: dict[str, Origin] = {}
+    for record, one in zip(records, stored, strict=True):
+        if (record.call == "completion_batch") != (one.batch is not None):
+            raise ValueError(f"operation {record.id[:100]}: batch: a completion_batch has one, and nothing else")
+        if one.batch is not None:
+            batch = record.batch = within(
+                f"operation {record.id[:100]}", partial(Batch.restored, record, one.batch, store)
+            )
+            found[record.id] = Results(batch, store)
+    return found

@@ -1,0 +1,160 @@
+"""BatchInferenceService: batch tasks as the current SDK sees them. A task is the other face of a batch operation.
+
+Describe is a look at the operation: it counts as a poll and meets what the timeline scripts for that poll, since this
+is where the SDK waits. It tells which rows failed, so it waits until all rows of a completed batch are answered; List
+does not, and tells the failed rows only where they are known already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from ..api import (
+    BatchInferenceTask,
+    CancelBatchInferenceResponse,
+    DeleteBatchInferenceResponse,
+    DescribeBatchInferenceResponse,
+    ListBatchInferencesResponse,
+    TaskCompletionRequest,
+)
+from ..batches import Batch, View
+from ..call import Call, parsed
+from ..clock import SECOND
+from ..engine.results import MOST_ERRORS, Made
+from ..errors import Code, Status
+from ..gates import Handler
+from ..operations import Record, error_of
+from ..replies.timeline import FINAL
+from .paging import page
+
+_SERVICE = "/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/"
+MOST_A_PAGE = 100
+_MILLISECOND, _MICROSECOND = SECOND // 1000, SECOND // 1_000_000
+
+
+def handlers() -> Mapping[str, Handler]:
+    """The service's methods by path."""
+    return {
+        _SERVICE + "Describe": _describe,
+        _SERVICE + "List": _list,
+        _SERVICE + "Cancel": _cancel,
+        _SERVICE + "Delete": _delete,
+    }
+
+
+async def _describe(call: Call) -> AsyncIterator[bytes]:
+    record, batch = _found(call)
+    session = call.session
+    session.habits.polled(call.entry, record.id, record.polls + 1, record.fetched)
+    session.operations.poll(record.id)
+    now = record.asked or 0  # what this look tells was settled by the poll, however long the rows take
+    view = batch.view(now)
+    record.fetched = record.fetched or view.status in FINAL
+    if view.told:
+        await batch.results(session.datasets.store)
+    yield DescribeBatchInferenceResponse(task=_task(record, batch, view, now)).SerializeToString()
+
+
+async def _list(call: Call) -> AsyncIterator[bytes]:
+    request, now = parsed(call), call.session.clock.now()
+    found = []
+    for record in call.session.operations:
+        batch = record.batch
+        if batch is None or batch.deleted or record.folder != request.folder_id:
+            continue
+        view = batch.view(now)
+        if not request.status or _STATUS[view.status] == request.status:
+            found.append((record, batch, view))
+    shown, following = page(found, lambda each: each[0].number, request.page_size, request.page_token, MOST_A_PAGE)
+    tasks = [_task(record, batch, view, now) for record, batch, view in shown]
+    yield ListBatchInferencesResponse(tasks=tasks, next_page_token=following).SerializeToString()
+
+
+async def _cancel(call: Call) -> AsyncIterator[bytes]:
+    record, _ = _found(call)
+    call.session.operations.cancel(record.id)
+    yield CancelBatchInferenceResponse(task_id=record.task_id).SerializeToString()
+
+
+async def _delete(call: Call) -> AsyncIterator[bytes]:
+    record, batch = _found(call)
+    if batch.view(call.session.clock.now()).status not in FINAL:
+        text = f"batch task {record.task_id} is still under way; cancel it first"
+        raise Status(Code.FAILED_PRECONDITION, text)
+    batch.deleted = True
+    yield DeleteBatchInferenceResponse(task_id=record.task_id).SerializeToString()
+
+
+def _found(call: Call) -> tuple[Record, Batch]:
+    """The task that the request names. Raises NOT_FOUND."""
+    task_id = parsed(call).task_id
+    record = call.session.operations.of_task(task_id)
+    if record is None or record.batch is None or record.batch.deleted:
+        raise Status(Code.NOT_FOUND, f"Batch inference task {task_id[:100]} not found")
+    call.entry.operation_id, call.entry.rule = record.id, record.play.rule
+    return record, record.batch
+
+
+def _task(record: Record, batch: Batch, view: View, now: int) -> Any:
+    """The task as clients see it, with the fields that were recorded at each status."""
+    request = batch.request
+    task = BatchInferenceTask(
+        task_id=record.task_id,
+        operation_id=record.id,
+        folder_id=record.folder,
+        model_uri=request.model_uri,
+        source_dataset_id=request.source_dataset_id,
+        completion_request=_completion_request(batch),
+        status=_STATUS[view.status],
+        result_dataset_id=record.dataset_id if view.results else "",
+        created_by=record.account,
+    )
+    _set(task.created_at, record.created // _MILLISECOND * _MILLISECOND)
+    if view.started is not None:
+        _set(task.started_at, view.started // _MICROSECOND * _MICROSECOND)
+    if view.finished is not None:
+        _set(task.finished_at, view.finished // _MICROSECOND * _MICROSECOND)
+    if view.told:
+        _tell(task.errors, batch.made or Made())
+    elif view.status == "FAILED":
+        task.errors.status.CopyFrom(error_of(record.moment(now)))
+    return task
+
+
+def _tell(errors: Any, made: Made) -> None:
+    """Which rows failed; with none there is an empty status, as recorded."""
+    errors.status.SetInParent()
+    for number, text in made.errors:
+        errors.line_errors.add(line_number=number, message=text)
+    if made.failed > len(made.errors):
+        errors.status.message = f"{made.failed} of {made.rows} rows failed; the first {MOST_ERRORS} are told"
+
+
+def _completion_request(batch: Batch) -> Any:
+    request = batch.request
+    out = TaskCompletionRequest(model_uri=request.model_uri, source_dataset_id=request.source_dataset_id)
+    if request.HasField("completion_options"):
+        options = request.completion_options
+        out.completion_options.SetInParent()
+        for name in ("temperature", "max_tokens"):
+            if options.HasField(name):
+                getattr(out.completion_options, name).value = getattr(options, name).value
+        if options.HasField("reasoning_options"):
+            out.completion_options.reasoning_options.mode = options.reasoning_options.mode
+    if request.WhichOneof("ResponseFormat") == "json_object":
+        out.json_object = request.json_object
+    elif request.WhichOneof("ResponseFormat") == "json_schema":
+        out.json_schema.schema.CopyFrom(request.json_schema.schema)
+    out.data_logging_enabled = batch.logged
+    return out
+
+
+def _set(timestamp: Any, at: int) -> None:
+    timestamp.seconds, timestamp.nanos = divmod(at, SECOND)
+
+
+_STATUS: Mapping[str, int] = {
+    name: value.number
+    for name, value in BatchInferenceTask.DESCRIPTOR.enum_types_by_name["Status"].values_by_name.items()
+}
