@@ -7,7 +7,7 @@ COPY emulator ./emulator
 # The image needs no pip, so the environment is made without one and filled from outside. Nobody can write bytecode at run
 # time, so it is written here, and is not compared with its source again.
 RUN python -m venv --without-pip /opt/fm-emulator \
-    && pip --python /opt/fm-emulator/bin/python install --no-cache-dir --no-compile '.[all]' \
+    && pip --python /opt/fm-emulator/bin/python install --no-cache-dir --no-compile ".[all]" \
     && /opt/fm-emulator/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/fm-emulator/lib
 
 FROM python:3.11-slim

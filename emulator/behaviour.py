@@ -21,6 +21,9 @@ RETRIED = frozenset(
 )
 """Statuses after which clients try again, or may want to."""
 
+HARMLESS = (None, "tokenize", "tokenize_completion")
+"""Calls that do no harm the second time: Get and Cancel, which rules don't answer, and those that only count."""
+
 NO_DEADLINE = "no deadline: if the server hung, this call would wait for ever"
 _TWICE = "the work may be done twice"
 _OURS = "/yandex."
@@ -78,7 +81,7 @@ class Habits:
 def _retry(entry: Entry, earlier: tuple[str, str] | None, attempt: str) -> str:
     """What is to be said of a retry, of which the client's header tells where no failed call is known."""
     what = f"a retry of {earlier[0]}" if earlier is not None else f"a retry ({_ATTEMPT}: {attempt[:9]})"
-    if entry.method not in CALLS_BY_METHOD:  # a Get or a Cancel does no harm the second time
+    if CALLS_BY_METHOD.get(entry.method) in HARMLESS:
         return what
     key = _header(entry, _KEY)
     if not key:

@@ -28,7 +28,8 @@ class Call(Struct):
     method, whose messages come from `requests`); `metadata` the request's pairs, keys in lower case; `peer` as gRPC
     writes it (`ipv4:127.0.0.1:40000`); `deadline` in seconds of `Monotonic`, None without one.
 
-    `at` is the instant (ns of the session's clock) at which the next message is due, 0 for at once.
+    `account` is the id of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's
+    clock) at which the next message is due, 0 for at once.
 
     A client that leaves cancels the task that answers; there is no flag to poll.
     """
@@ -44,6 +45,7 @@ class Call(Struct):
     headers: Pairs = field(default_factory=list)
     trailers: Pairs = field(default_factory=list)
     request_id: str = ""
+    account: str = ""
     message: Any = None
     at: int = 0
     session: Session = None  # type: ignore[assignment]

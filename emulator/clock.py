@@ -3,6 +3,7 @@
 `Clock` is what clients are told and what scripts wait for: timestamps, timelines, pacing, delays, retention. It can
 start at any instant, run at any speed, stand still and be moved on. `Monotonic` is the machine's own steady time, for
 what happens to the process rather than to the story it tells: drain, limits on patterns and templates, log durations.
+`Wall` is the real time of day, for what clients have dated by it.
 Nothing else in the package reads a clock or sleeps.
 
 Instants of `Clock` are whole nanoseconds since the Unix epoch; those of `Monotonic` are seconds from an arbitrary
@@ -16,7 +17,7 @@ import datetime
 import logging
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
@@ -43,15 +44,24 @@ class Monotonic:
         return time.monotonic()
 
 
+class Wall:
+    """The time of day in the real world, for what its clients have dated: a JWT's times."""
+
+    @staticmethod
+    def now() -> float:
+        """Seconds since the Unix epoch."""
+        return time.time()
+
+
 class Clock:
     """The emulator's time: starts at `start` (nanoseconds since the epoch; the real time if None), runs `speed` times
     as fast, or stands still if `frozen`.
 
     `speed` 60 makes a scripted minute take a second. Raises ValueError for a speed that is not positive.
 
-    Whoever answers a call is a participant between `enter` and `leave`: asleep inside `until` and `forever`, running
-    otherwise. `advance` needs that to know when all have run on. Others may wait too; as a wait always counts one
-    running participant less, whoever waits without having entered hides one that runs, so only calls should.
+    Whoever answers a call is a participant between `enter` and `leave`: asleep inside `until`, `forever` and `told`,
+    running otherwise. `advance` needs that to know when all have run on. Others may wait too; as a wait always counts
+    one running participant less, whoever waits without having entered hides one that runs, so only calls should.
 
     A clock belongs to one event loop at a time, and to that loop's thread. What still waits in a loop that was closed
     is forgotten.
@@ -92,7 +102,7 @@ class Clock:
 
     @property
     def sleepers(self) -> int:
-        """How many wait in `until` or `forever`."""
+        """How many wait in `until`, `forever` or `told`."""
         if self._loop is not None and self._loop.is_closed():
             self._forget_closed()
         return len(self._waiting)
@@ -113,13 +123,22 @@ class Clock:
         """Wait for what never comes; `close` ends it by raising UNAVAILABLE."""
         await self._sleep(None, 0)
 
-    async def _sleep(self, instant: int | None, left: int) -> None:
+    async def told(self, signal: Signal) -> None:
+        """Wait until another call gives `signal`. From that very moment on whoever waited runs, so an advance waits for
+        it as well; until then it is asleep, like one that waits for ever.
+        """
+        if not signal.given:
+            await self._sleep(None, 0, signal)
+
+    async def _sleep(self, instant: int | None, left: int, signal: Signal | None = None) -> None:
         if self._closed and self._holds_up(instant):
             raise self._end()
         loop = self._adopt()
         self._arrived += 1
         waiter = _Waiter(instant, self._arrived, loop.create_future())
         self._waiting.add(waiter)
+        if signal is not None:
+            signal.wakes.append(lambda: self._hear(waiter))
         if instant is not None:
             if self._move is not None:
                 heappush(self._move.heap, (instant, waiter.arrived, waiter))
@@ -158,6 +177,11 @@ class Clock:
         self._running += 1
         if not waiter.future.done():
             waiter.future.set_result(came)
+
+    def _hear(self, waiter: _Waiter) -> None:
+        """The signal of `waiter` was given; it may have left by then, or its loop was closed."""
+        if waiter in self._waiting and not waiter.future.get_loop().is_closed():
+            self._wake(waiter)
 
     async def unless_closed(self, awaited: Coroutine[Any, Any, T]) -> T:
         """What `awaited` gives, or UNAVAILABLE if `close` comes first. Nobody sleeps meanwhile in the clock's sense."""
@@ -412,6 +436,23 @@ class Clock:
                 self._waiting.remove(waiter)
         self._watching = {over for over in self._watching if not over.get_loop().is_closed()}
         self._awaited = {asked: n for asked, n in self._awaited.items() if not asked.get_loop().is_closed()}
+
+
+class Signal:
+    """What one call tells others that wait for it; given once and for good."""
+
+    __slots__ = ("given", "wakes")
+
+    def __init__(self) -> None:
+        self.given = False
+        self.wakes: list[Callable[[], object]] = []
+
+    def give(self) -> None:
+        """Let all go on who wait for it in `Clock.told`, in the order in which they came."""
+        self.given = True
+        wakes, self.wakes = self.wakes, []
+        for wake in wakes:
+            wake()
 
 
 class _Waiter:

@@ -19,6 +19,7 @@ ENVIRONMENT_PREFIX = "FM_EMULATOR_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 SESSION_SOURCES = ("header", "api-key")
+QUOTA_PRESETS = ("none", "real")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
@@ -58,6 +59,12 @@ class Config:
     now: int | None = option(None, "When the emulator's clock starts, e.g. 2026-01-31T12:00:00Z.", metavar="TIME")
     strict: bool = option(False, "Fail a call that no rule matches with FAILED_PRECONDITION.", kind=bool)
     lenient: bool = option(False, "Accept requests that the real service would refuse.", kind=bool)
+    quotas: str = option(
+        "none",
+        "Limits that calls meet where the fixtures name no preset; real is the service's documented defaults.",
+        metavar="PRESET",
+        choices=QUOTA_PRESETS,
+    )
     immediate: bool = option(False, "Operations without a timeline are done at the first Get.", kind=bool)
     frozen: bool = option(False, "The emulator's clock stands still until it is moved.", kind=bool)
     token: str | None = option(
@@ -68,6 +75,10 @@ class Config:
         "Where a call's session is named: x-emulator-session, or also the API key up to its first dot.",
         metavar="WHERE",
         choices=SESSION_SOURCES,
+    )
+    require_auth: bool = option(False, "Ask each call for a credential, as the real service does.", kind=bool)
+    api_key: tuple[str, ...] = option(
+        (), "An API key that is known; calls have to show one that is.", metavar="KEY", many=True
     )
     session_idle: float = option(
         3600.0, "Real seconds after which a session that nobody uses is dropped.", kind=float, metavar="SECONDS"
@@ -96,10 +107,13 @@ def from_values(values: Mapping[str, Any]) -> Config:
 
 
 def _checked(name: str, value: Any) -> Any:
-    if name == "fixtures":
-        many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-        return tuple(value) if many else () if value is None else (value,)
     field_ = Config.__dataclass_fields__[name]
+    if field_.metadata.get("many"):
+        many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+        values = tuple(value) if many else () if value is None else (value,)
+        if name == "api_key":
+            _check_keys(values)
+        return values
     if value is None:
         if field_.default is not None:
             raise UsageError(f"{name}: None is no value; leave it out for {field_.default!r}")
@@ -115,6 +129,12 @@ def _checked(name: str, value: Any) -> Any:
 
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
+
+
+def _check_keys(keys: tuple[Any, ...]) -> None:
+    for key in keys:  # not quoted, since they are secrets
+        if not isinstance(key, str) or not key or not (key.isascii() and key.isprintable()) or " " in key:
+            raise UsageError("api_key: it travels as a header; give printable ASCII without spaces")
 
 
 def _check_range(name: str, value: Any) -> None:

@@ -244,6 +244,7 @@ def recorded(entry: Entry, messages: bool) -> Any:
         notes=entry.notes,
         behaviour=entry.behaviour,
         about=entry.about,
+        account=entry.account,
     )
     if entry.deadline is not None:
         out.deadline.CopyFrom(_duration(int(entry.deadline * SECOND)))

@@ -12,12 +12,13 @@ import itertools
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 from weakref import WeakSet
 
 from msgspec import Struct, field
 
 from .api import METHODS
-from .calls import CALLS_BY_METHOD, CHATS
+from .calls import CALLS_BY_METHOD, CONVERSATIONS, TEXTS
 from .replies.play import Play
 
 LIMIT_ENTRIES = 1000
@@ -28,6 +29,9 @@ MOST_WAITING = 1000
 LONGEST_ABOUT = 120
 SCHEMES = ("bearer", "api-key", "basic")
 SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key", "x-emulator-token")
+_IAM = "/yandex.cloud.iam."
+_SECRET_FIELDS = ("yandex_passport_oauth_token", "jwt", "iam_token")
+"""Fields of messages about IAM tokens that are credentials themselves."""
 
 
 class Entry(Struct):
@@ -43,7 +47,7 @@ class Entry(Struct):
     tells that the reply was sent to its end, a scripted failure included.
 
     `deadline` is how many seconds the client allowed, None for no limit; `operation_id` the operation that the call
-    began or asked about.
+    began or asked about, `account` the id of the account that called, where a credential was asked for.
     """
 
     id: str
@@ -70,6 +74,7 @@ class Entry(Struct):
     request_id: str = ""
     operation_id: str = ""
     behaviour: list[str] = field(default_factory=list)
+    account: str = ""
 
     @property
     def sent(self) -> int:
@@ -83,8 +88,8 @@ class Entry(Struct):
 
     @property
     def about(self) -> str:
-        """What it is about, in a line of at most 120 characters: the last question, a prompt, the id of a dataset or
-        an operation. Empty where that can't be told.
+        """What it is about, in a line of at most 120 characters: the last question, a prompt, a text, the id of a
+        dataset or an operation. Empty where that can't be told.
         """
         return _about(self)
 
@@ -248,11 +253,13 @@ def _about(entry: Entry) -> str:
     except Exception:  # what the call itself was refused for
         return ""
     call = CALLS_BY_METHOD.get(entry.method)
-    if call in CHATS:
+    if call in CONVERSATIONS:
         texts = (m.text for m in reversed(message.messages) if m.role == "user" and m.WhichOneof("Content") == "text")
         found = next(texts, "")
     elif call == "generate_image":
         found = " ".join(m.text for m in message.messages)
+    elif call in TEXTS:
+        found = message.text
     elif call == "completion_batch":
         found = message.source_dataset_id
     else:
@@ -265,6 +272,31 @@ def _about(entry: Entry) -> str:
 def masked(metadata: tuple[tuple[str, str | bytes], ...]) -> tuple[tuple[str, str | bytes], ...]:
     """`metadata` without its credentials: a known scheme stays, of the secret the first four characters and `****`."""
     return tuple((key, _mask(value) if key in SECRETS else value) for key, value in metadata)
+
+
+def masked_request(method: str, raw: bytes) -> bytes:
+    """A request as it may be kept: as it is, or without the credentials in it."""
+    if not method.startswith(_IAM):
+        return raw
+    return _masked_message(METHODS[method].input, raw) if method in METHODS else b""
+
+
+def masked_reply(method: str, raw: bytes) -> bytes:
+    """A reply as it may be kept: as it is, or without the credentials in it."""
+    return _masked_message(METHODS[method].output, raw) if method.startswith(_IAM) else raw
+
+
+def _masked_message(cls: type[Any], raw: bytes) -> bytes:
+    try:
+        message = cls.FromString(raw)
+    except Exception:  # nobody knows what is in there
+        return b""
+    message.DiscardUnknownFields()
+    for name in _SECRET_FIELDS:
+        if getattr(message, name, ""):
+            setattr(message, name, _mask(getattr(message, name)))
+    masked_bytes: bytes = message.SerializeToString(deterministic=True)
+    return masked_bytes
 
 
 def _mask(value: str | bytes) -> str:

@@ -58,7 +58,8 @@ class Record(Struct):
 
     `created` is the clock's instant (ns); an age counts from it, and `skew` is what stepping has added to the age.
     `polled` holds the ages at which those Gets came that a stage of the timeline waits for, `asked` the instant of the
-    last Get. `ended` is its end by hand. `fetched` tells whether a Get has told that it is done.
+    last Get. `ended` is its end by hand. `fetched` tells whether a Get has told that it is done. `folder` is the one
+    that it was begun in, empty where that can't be told.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Record(Struct):
     ended: Moment | None = None
     skew: int = 0
     fetched: bool = False
+    folder: str = ""
 
     @property
     def timeline(self) -> Timeline:
@@ -310,6 +312,7 @@ class Operations:
                 ended=stored_end(record.ended) if record.ended is not None else None,
                 skew=record.skew,
                 fetched=record.fetched,
+                folder=record.folder,
             )
             found.append(stored)
         self._at_hand.clear()
@@ -486,6 +489,7 @@ def _restored(stored: StoredOperation) -> Record:
         ended=within("ended", partial(restored_end, end, stored.skew)) if end is not None else None,
         skew=stored.skew,
         fetched=stored.fetched,
+        folder=stored.folder,
     )
 
 

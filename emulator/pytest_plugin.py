@@ -31,6 +31,7 @@ INI = {
     "strict": ("bool", False, "fail calls that no rule matches, and tests in which something differs from the rules"),
     "frozen": ("bool", False, "the emulator's clock stands still until it is moved"),
     "lenient": ("bool", False, "accept requests that the real service would refuse"),
+    "quotas": ("string", None, "limits that calls meet where the fixtures name no preset: none or real"),
     "immediate": ("bool", True, "operations without a timeline are done at the first Get"),
 }
 """The options beside the fixtures, in `[pytest]` of an ini file as `fm_emulator_NAME`: type, default, help."""

@@ -127,6 +127,11 @@ class Recorded:
         return self.entry.operation_id
 
     @property
+    def account(self) -> str:
+        """The id of the account that called; empty where no credential was asked for."""
+        return self.entry.account
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Remarks on a reply that was sent as scripted although the request asked otherwise."""
         return tuple(self.entry.notes)

@@ -1,4 +1,4 @@
-"""Ready clients of the official SDK: at an emulator's address, with credentials nobody checks, and quick to retry.
+"""Ready clients of the official SDK: at an emulator's address, with a key that is nobody's, and quick to retry.
 
 `Steering.sdk` and `Steering.async_sdk` make them. The SDK is imported when one is asked for; it is no dependency.
 """

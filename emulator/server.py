@@ -24,11 +24,22 @@ from .config import Config, from_values
 from .control import Control, timestamp
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import checking, guarded, validation
+from .gates import auth, checking, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
-from .services import completion, dataset, endpoint, generation, operation, reflection
+from .services import (
+    classification,
+    completion,
+    dataset,
+    embeddings,
+    endpoint,
+    generation,
+    iam_token,
+    operation,
+    reflection,
+    tokenizer,
+)
 from .services.health import Health
 from .services.router import Router
 from .sessions import Sessions, Shared
@@ -192,18 +203,15 @@ class Emulator(Steering):
         self.place.do(work)
 
     def _routed(self) -> Router:
-        gates = () if self.config.lenient else (checking(validation.check),)
+        validating = () if self.config.lenient else (checking(validation.check),)
+        remembering = idempotency.remembering(completion.performed)
+        gates = (*validating, checking(auth.check), quota.gate, remembering)
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
-            **guarded(
-                {
-                    **completion.handlers(),
-                    **generation.handlers(),
-                    **operation.handlers(),
-                    **dataset.handlers(self._web),
-                },
-                gates,
-            ),
+            **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),
+            **guarded({**tokenizer.handlers(), **embeddings.handlers(), **classification.handlers()}, gates),
+            **guarded(dataset.handlers(self._web), gates),
+            **iam_token.handlers(),
             **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
             **self._health.handlers(),
             **reflection.handlers(lambda: router.services),

@@ -1,6 +1,6 @@
 """`Session`: where state lives. One object owns the rules laid over the files', what they have counted, the journal,
-the operations and the time. `Sessions` are all there are; a server begins with exactly one, and another begins with
-the first call that names it.
+the operations, what was let in and what is remembered, and the time. `Sessions` are all there are; a server begins with
+exactly one, and another begins with the first call that names it.
 
 Rules stand in three layers: what was added while running, the newest first; the session's own; and those of the files,
 which all sessions share, so that a reload swaps them under everyone. Idle sessions are dropped by real time, when
@@ -22,11 +22,26 @@ from .engine.choose import State
 from .engine.layers import Layer, placed, stacked
 from .engine.verify import Report, Tally, verify
 from .errors import Code, Status
+from .iam import Tokens
+from .idempotency import Idempotency
 from .journal import Journal
 from .operations import Operations
+from .quotas import Quotas
+from .rules.accounts import OPEN, REQUIRED, Auth
 from .seed import Seed
 
-PARTS = ("rules", "counters", "states", "journal", "operations", "datasets", "clock")
+PARTS = (
+    "rules",
+    "counters",
+    "states",
+    "journal",
+    "operations",
+    "datasets",
+    "clock",
+    "quotas",
+    "idempotency",
+    "iam_tokens",
+)
 """What `Session.reset` can reset."""
 
 MOST_SESSIONS = 1000
@@ -46,8 +61,8 @@ class Session:
     """`id` is empty for the session that a server begins with; `strict` fails calls that no rule matches.
 
     `home` are the rules that all sessions share; `shared` is the same, but after a restore from elsewhere.
-    `open_calls` are those of programs, `holders` all that are under way, those of the control API included; `used` is
-    when the last one began or ended (seconds of `Monotonic`).
+    `began` is the instant at which its clock began (ns). `open_calls` are those of programs, `holders` all that are
+    under way, those of the control API included; `used` is when the last one began or ended (seconds of `Monotonic`).
     """
 
     strict: bool
@@ -63,7 +78,11 @@ class Session:
         self.state = State()
         self.tally, self.habits = Tally(), Habits()
         self.journal = Journal()
+        self.began = self.clock.now()
         self.operations = Operations(self.clock)
+        self.tokens = Tokens(self.clock)
+        self.quotas = Quotas(self.clock, config.quotas)
+        self.idempotency = Idempotency(self.clock)
         self.datasets = Datasets(self.clock, lambda: self.book.datasets, lambda: self.account)
         self.own: Layer | None = None
         self.added: list[Layer] = []
@@ -84,6 +103,12 @@ class Session:
             self._beneath = self.shared.book
             self._book = stacked(self.layers)
         return self._book
+
+    @property
+    def auth(self) -> Auth:
+        """Who may call: what the first layer with a section says, else the options."""
+        closed = self.config.require_auth or self.config.api_key
+        return self.book.auth or (REQUIRED if closed else OPEN)
 
     @property
     def layers(self) -> list[Layer]:
@@ -188,6 +213,16 @@ class Session:
     def _reset_clock(self) -> None:
         start = Clock(self.config.now, frozen=True).now()
         self.clock.set(start, self.config.frozen, self.config.speed)
+        self.began = start
+
+    def _reset_iam_tokens(self) -> None:
+        self.tokens.clear()
+
+    def _reset_quotas(self) -> None:
+        self.quotas.begin(self.config.quotas)
+
+    def _reset_idempotency(self) -> None:
+        self.idempotency.clear()
 
 
 class Sessions:

@@ -1,4 +1,5 @@
-"""A session as bytes, and back: rules, states, operations, counters and clock.
+"""A session as bytes, and back: rules, states, operations, counters, clock, IAM tokens, quotas and what is remembered
+by its idempotency key.
 
 The same snapshot and the same calls give the same bytes, in this process or another: every random choice is a hash of
 the seed and of counters, and both are in it. It is JSON, so that it can be looked at and kept beside a test. The
@@ -13,8 +14,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
+from .config import QUOTA_PRESETS
 from .datasets import VALIDATION
 from .datasets.stored import StoredDatasets
 from .datasets.stored import dumped as dumped_datasets
@@ -22,8 +24,11 @@ from .datasets.stored import restored as restored_datasets
 from .engine.choose import State
 from .engine.layers import Layer, dumped, revived
 from .errors import Code, FixtureError, Status
+from .iam import MOST, Issued
+from .idempotency import checked
 from .operations import Record
-from .replies.stored import Count, StoredOperation
+from .replies.stored import Count, Instant, StoredOperation
+from .replies.stored_reply import StoredReply
 from .seed import Seed
 from .sessions import OWN, PARTS, Session, Shared
 
@@ -43,11 +48,24 @@ class _Clock(Struct, forbid_unknown_fields=True):
     now: int
     frozen: bool
     speed: Annotated[float, Meta(gt=0, le=1_000_000)]
+    began: int
+
+
+class _Tokens(Struct, forbid_unknown_fields=True):
+    issued: Count
+    kept: Annotated[list[Issued], Meta(max_length=MOST)]
 
 
 class _Added(Struct, forbid_unknown_fields=True):
     id: Annotated[str, Meta(pattern="^r[1-9][0-9]{0,17}$")]
     rules: Any
+
+
+class _Quotas(Struct, forbid_unknown_fields=True):
+    """`came` is what was let in: by limit and subject the instants (ns)."""
+
+    preset: str = "none"
+    came: list[tuple[str, str, list[Instant]]] = field(default_factory=list)
 
 
 class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emulator snapshot"):
@@ -65,6 +83,9 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
     added: list[_Added]
     operations: list[StoredOperation]
     datasets: StoredDatasets
+    iam_tokens: _Tokens
+    quotas: _Quotas = field(default_factory=_Quotas)
+    idempotency: list[StoredReply] = field(default_factory=list)
 
 
 async def taken(session: Session) -> bytes:
@@ -81,7 +102,7 @@ async def taken(session: Session) -> bytes:
         strict=session.strict,
         immediate=session.immediate,
         seed=(session.seed.root, session.seed.path),
-        clock=_Clock(clock.now(), clock.frozen, clock.speed),
+        clock=_Clock(clock.now(), clock.frozen, clock.speed, session.began),
         counters=_Counters(
             dict(state.chosen),
             [(identity, counter, n) for (identity, counter), n in state.given.items()],
@@ -93,6 +114,9 @@ async def taken(session: Session) -> bytes:
         own=dumped(session.own.book) if session.own is not None else None,
         added=[_Added(layer.id, dumped(layer.book)) for layer in session.added],
         operations=session.operations.dump(),
+        iam_tokens=_Tokens(session.tokens.issued, session.tokens.dump()),
+        quotas=_Quotas(session.quotas.preset, session.quotas.dump()),
+        idempotency=session.idempotency.dump(),
         datasets=datasets,
     )
     return msgspec.json.format(msgspec.json.encode(snapshot), indent=1)
@@ -110,6 +134,7 @@ def restored(session: Session, snapshot: bytes) -> None:
         if found.own is not None:
             layers.append(Layer(OWN, revived(found.own)))
         operations = session.operations.checked(found.operations)
+        replies = checked(found.idempotency)
         datasets = restored_datasets(found.datasets, session.datasets.store, {one.id: one for one in operations})
         _check_validations(operations)
     except (ValueError, FixtureError) as failed:  # msgspec's errors are ValueErrors
@@ -126,7 +151,11 @@ def restored(session: Session, snapshot: bytes) -> None:
     session.state = State(counters.chosen, given, counters.scenario)
     session.calls["call"] = counters.calls  # those of tools are no part of the story: asking for a snapshot is one
     session.clock.set(found.clock.now, found.clock.frozen, found.clock.speed)
+    session.began = found.clock.began
     session.operations.put(operations)
+    session.tokens.put(found.iam_tokens.issued, found.iam_tokens.kept)
+    session.quotas.load(found.quotas.came, found.quotas.preset)
+    session.idempotency.put(replies)
     kept = found.datasets
     session.datasets.put(datasets, kept.since, kept.made, kept.uploads, kept.hidden)
 
@@ -143,8 +172,11 @@ def _read(snapshot: bytes) -> Snapshot:
     found = msgspec.json.decode(snapshot, type=Snapshot)
     if found.format != FORMAT:
         raise ValueError(f"its format is {found.format}; this emulator reads {FORMAT}")
-    if not 0 <= found.clock.now < _END:
-        raise ValueError("clock.now: it is not between the years 1970 and 9999")
+    for name, instant in (("now", found.clock.now), ("began", found.clock.began)):
+        if not 0 <= instant < _END:
+            raise ValueError(f"clock.{name}: it is not between the years 1970 and 9999")
+    if found.quotas.preset not in QUOTA_PRESETS:
+        raise ValueError(f"quotas.preset: {found.quotas.preset[:60]!r} is none of {', '.join(QUOTA_PRESETS)}")
     numbers = [int(added.id[1:]) for added in found.added]
     if len(set(numbers)) < len(numbers) or max(numbers, default=0) > found.counters.layers:
         raise ValueError("added: each layer has a number of its own, up to that of counters.layers")

@@ -266,8 +266,8 @@ class Steering:
     # -- the whole session
 
     def reset(self, *parts: str) -> None:
-        """Back to the beginning: "rules", "counters", "states", "journal", "operations", "datasets",
-        "clock"; all without any.
+        """Back to the beginning: "rules", "counters", "states", "journal", "operations", "datasets", "clock",
+        "quotas", "idempotency", "iam_tokens"; all without any.
         """
         from .sessions import PARTS
 
@@ -277,7 +277,7 @@ class Steering:
         self._place.do(lambda: self._session.reset(parts))
 
     def snapshot(self) -> bytes:
-        """Rules, states, operations, datasets, counters and clock, as JSON that `restore` takes.
+        """Rules, states, operations, datasets, counters, clock and IAM tokens, as JSON that `restore` takes.
 
         Raises UsageError where the datasets are too large.
         """

@@ -6,6 +6,8 @@ Texts under "seen" were reported of the real service and are kept to the letter;
 
 from __future__ import annotations
 
+from zlib import crc32
+
 from .errors import Code
 
 # -- seen
@@ -44,10 +46,48 @@ def prompt_too_long(n: int) -> str:
     return f"Prompt positive size {n} exceeds limit (500)"
 
 
+TOKEN_INVALID = "The token is invalid"
+FOLDER_NEEDED = "You have to specify folder ID for user account"
+
+
+def unknown_api_key(key: str) -> str:
+    """An API key that nobody has, or has any more; the checksum in the service's mask is of its own making."""
+    shown = "****" if len(key) <= 8 else f"{key[:4]}****{key[-4:]} ({crc32(key.encode()):08X})"
+    return f"Unknown api key '{shown}'"
+
+
+def other_folder(folder: str, own: str) -> str:
+    """A request about a folder other than its service account's own."""
+    return f"Specified folder ID '{folder}' does not match with service account folder ID '{own}'"
+
+
+def quota(call: str, kind: str, allowed: int) -> str:
+    """A call of that name that meets a limit; both kinds were seen for completions, at once and by the hour."""
+    what = _QUOTAS.get(call, call)
+    if kind == "at_once":
+        return f"ai.{what}SessionsCount.count gauge quota limit exceed: allowed {allowed} requests"
+    per = kind.removeprefix("per_").capitalize()
+    return f"ai.{what}RequestsPer{per}.rate rate quota limit exceed: allowed {allowed} requests"
+
+
+_QUOTAS = {
+    "completion": "textGenerationCompletion",
+    # chosen, from here on
+    "completion_async": "textGenerationAsyncCompletion",
+    "completion_batch": "textGenerationBatchCompletion",
+    "generate_image": "imageGeneration",
+    "tokenize": "textGenerationTokenize",
+    "tokenize_completion": "textGenerationTokenizeCompletion",
+    "text_embedding": "textEmbedding",
+    "classify": "textClassification",
+    "few_shot_classify": "fewShotTextClassification",
+    "operations": "operationGet",
+    "datasets": "dataset",
+    "batches": "batchInference",
+}
+
 SEEN_BY_CODE = {
-    Code.RESOURCE_EXHAUSTED: (
-        "ai.textGenerationCompletionSessionsCount.count gauge quota limit exceed: allowed 10 requests"
-    ),
+    Code.RESOURCE_EXHAUSTED: quota("completion", "at_once", 10),
     Code.UNAUTHENTICATED: "IAM token or API key has to be passed in request",
     Code.PERMISSION_DENIED: (
         "Permission to [resource-manager.folder {folder}, resource-manager.cloud {cloud}, "
@@ -83,14 +123,33 @@ def validation(field: str, text: str) -> str:
 REQUIRED = "Field is required"
 
 
+def another_request(key: str) -> str:
+    """An idempotency key that came with a request of another content before."""
+    return f"idempotency-key {key[:100]} was used for a different request; every request needs a key of its own"
+
+
 def in_range(low: object, high: object) -> str:
     """The remark on a value below `low` or above `high`."""
     return f"Value must be in the range of {low} to {high}"
 
 
+def how_many(low: int, high: int) -> str:
+    """The remark on a list of fewer than `low` or more than `high`."""
+    return f"Number of elements must be in the range of {low} to {high}"
+
+
 def operation_not_found(operation_id: str) -> str:
     """An operation that never was, or is no longer kept."""
     return f"Operation {operation_id[:100]} not found"
+
+
+OAUTH_INVALID = "OAuth token is invalid or expired"
+TOKEN_NOT_FOUND = "IAM token not found"
+
+
+def account_not_found(account: str) -> str:
+    """A service account that nobody has."""
+    return f"Service account {account[:100]} not found"
 
 
 def dataset_not_found(dataset_id: str) -> str:

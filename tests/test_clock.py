@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.clock import SECOND, Clock, Monotonic
+from emulator.clock import SECOND, Clock, Monotonic, Signal
 from emulator.errors import Code, Status
 
 NOON = 1_900_000_000 * SECOND
@@ -650,3 +650,66 @@ def test_who_waits_in_a_loop_that_was_closed_is_forgotten() -> None:
 def test_steady_time_never_goes_back() -> None:
     before = Monotonic.now()
     assert Monotonic.now() >= before
+
+
+async def hears(clock: Clock, name: str, signal: Signal, seen: Seen) -> None:
+    """A participant that waits for another's signal, notes it, and takes a while to leave."""
+    clock.enter()
+    try:
+        await clock.told(signal)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        seen.append((name, (clock.now() - NOON) // SECOND))
+    finally:
+        clock.leave()
+
+
+async def tells(clock: Clock, signal: Signal, after: int) -> None:
+    """A participant that gives a signal after so many seconds, and leaves at once."""
+    clock.enter()
+    try:
+        await clock.until(clock.now() + after * SECOND)
+        signal.give()
+    finally:
+        clock.leave()
+
+
+async def test_an_advance_waits_for_those_who_hear_the_signal_of_one_that_it_woke() -> None:
+    clock, signal, seen = frozen(), Signal(), list[tuple[str, int]]()
+    tasks = [asyncio.create_task(tells(clock, signal, 3))]
+    tasks += [asyncio.create_task(hears(clock, str(i), signal, seen)) for i in range(20)]
+    await clock.wait_for_sleepers(21, 1)
+    assert await clock.advance(10 * SECOND, patience=1) == 0
+    assert seen == [(str(i), 3) for i in range(20)]
+    await asyncio.gather(*tasks)
+    assert clock.sleepers == 0
+
+
+async def test_a_signal_that_was_given_is_not_waited_for() -> None:
+    clock, signal = frozen(), Signal()
+    signal.give()
+    signal.give()
+    await asyncio.wait_for(clock.told(signal), 1)
+
+
+async def test_who_waits_for_a_signal_holds_no_advance_up_and_may_leave() -> None:
+    clock, signal, seen = frozen(), Signal(), list[tuple[str, int]]()
+    left = asyncio.create_task(hears(clock, "left", signal, seen))
+    stays = asyncio.create_task(hears(clock, "stays", signal, seen))
+    await clock.wait_for_sleepers(2, 1)
+    assert await clock.advance(SECOND, patience=0.2) == 0
+    await ended(left)
+    signal.give()
+    await stays
+    assert seen == [("stays", 1)]
+    assert await clock.advance(SECOND, patience=0.2) == 0
+
+
+async def test_who_waits_for_a_signal_is_let_go_when_the_clock_closes() -> None:
+    clock, signal = frozen(), Signal()
+    waiting = asyncio.create_task(clock.told(signal))
+    await clock.wait_for_sleepers(1, 1)
+    clock.close()
+    with pytest.raises(Status, match="shutting down"):
+        await waiting
+    signal.give()

@@ -59,6 +59,11 @@ def test_every_option_says_what_it_is_for() -> None:
         ("lenient", "no", "lenient"),
         ("host", 127, "host"),
         ("advertise", 50051, "advertise"),
+        ("require_auth", "yes", "require_auth"),
+        ("api_key", "", "api_key: it travels as a header; give printable ASCII without spaces"),
+        ("api_key", ["AQVN-one", "AQVN two"], "api_key: it travels as a header"),
+        ("api_key", ["ключ"], "api_key: it travels as a header"),
+        ("api_key", [5], "api_key: it travels as a header"),
     ],
 )
 def test_a_value_that_can_not_be_is_refused_by_name(name: str, value: Any, told: str) -> None:

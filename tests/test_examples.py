@@ -23,12 +23,15 @@ from emulator.api import (
     CompletionRequest,
     CompletionResponse,
     ErrorInfo,
+    FewShotTextClassificationRequest,
     GetOperationRequest,
     ImageGenerationRequest,
     ImageGenerationResponse,
     QuotaFailure,
     RetryInfo,
     RpcStatus,
+    TextClassificationRequest,
+    TextEmbeddingRequest,
     from_dict,
     to_dict,
 )
@@ -40,6 +43,10 @@ COMPLETION = FM + "TextGenerationService/Completion"
 COMPLETION_ASYNC = FM + "TextGenerationAsyncService/Completion"
 COMPLETION_BATCH = FM + "TextGenerationBatchService/Completion"
 GENERATE = FM + "image_generation.ImageGenerationAsyncService/Generate"
+TOKENIZE_COMPLETION = FM + "TokenizerService/TokenizeCompletion"
+EMBED = FM + "EmbeddingsService/TextEmbedding"
+CLASSIFY = FM + "text_classification.TextClassificationService/Classify"
+FEW_SHOT_CLASSIFY = FM + "text_classification.TextClassificationService/FewShotClassify"
 GET = "/yandex.cloud.operation.OperationService/Get"
 
 Said = Sequence[str | Mapping[str, Any]]
@@ -570,6 +577,54 @@ def test_every_reply_waits_for_a_while_of_its_own(client: Client) -> None:
     took = _delays(client)
     assert max(took) > 2
     assert min(took) < 1
+
+
+@example("31-tokens-embeddings-classes.yaml")
+def test_a_text_is_measured_as_the_file_says(client: Client) -> None:
+    tokens = client.start(TOKENIZE_COMPLETION, _request(["ping"], False, {}))
+    assert [token.id for token in tokens.tokens[:5]] == [1, 16861, 125851, 45533, 3]
+    assert (len(tokens.tokens), tokens.model_version) == (15, "07.03.2024")
+    lighthouse = from_dict({"model_uri": "emb://b1g/text-search-doc", "text": "Старый маяк"}, TextEmbeddingRequest)
+    with _refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as failed:
+        client.start(EMBED, lighthouse)
+    assert _details(failed.value, RetryInfo).retry_delay.ToMilliseconds() == 100
+    vector = client.start(EMBED, lighthouse)
+    assert (list(vector.embedding), vector.num_tokens) == ([0.6, 0.8, 0.0], 7)
+    praise = from_dict({"model_uri": "cls://b1g/bt1", "text": "Всё отлично!"}, TextClassificationRequest)
+    assert _sure(client.start(CLASSIFY, praise)) == {"похвала": 0.97, "жалоба": 0.03}
+    asked = {"model_uri": "cls://b1g/yandexgpt", "task_description": "О чём?", "labels": ["спорт", "культура"]}
+    match = from_dict({**asked, "text": "Матч окончен"}, FewShotTextClassificationRequest)
+    assert _sure(client.start(FEW_SHOT_CLASSIFY, match)) == {"спорт": 0.9, "культура": 0.1}
+
+
+def _sure(reply: Any) -> dict[str, float]:
+    return {each.label: each.confidence for each in reply.predictions}
+
+
+@example("33-quotas.yaml", frozen=True, strict=False)
+def test_a_fourth_deferred_completion_a_minute_is_too_many_for_a_folder(client: Client) -> None:
+    for _ in range(3):
+        client.begin("Подумай")
+    with _refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
+        client.begin("Подумай")
+    client.emulator.clock.advance("1m")
+    assert client.begin("Подумай").id
+
+
+@example("33-quotas.yaml", strict=False)
+def test_a_third_generation_at_once_is_told_when_to_come_again(client: Client) -> None:
+    with contextlib.ExitStack() as stack:
+        stall = {"text": "Сейчас...", "stream": {"words": 1, "stall": {"after": 1, "for": "forever"}}}
+        client.emulator.rule(when={"question": "Стой"}, reply=stall)  # type: ignore[arg-type]
+        for _ in range(2):
+            stream = client.stream("Стой")
+            stack.callback(stream.cancel)
+            next(stream)
+        with _refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as caught:
+            client.ask("Привет")
+    assert _details(caught.value, RetryInfo).retry_delay.seconds == 1
+    (violation,) = _details(caught.value, QuotaFailure).violations
+    assert violation.description.endswith("allowed 2 requests")
 
 
 @example("34-datasets.yaml")

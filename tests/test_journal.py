@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire.client import asking, drawing, path
+from wire.client import asking, choosing, classifying, drawing, embedding, path, tokenizing
 
 from emulator.api import CompletionResponse
 from emulator.calls import METHODS_BY_CALL
@@ -264,6 +264,14 @@ def test_a_call_is_about_its_last_question_in_one_line() -> None:
 def test_a_long_question_is_cut() -> None:
     told = about(COMPLETION, asking("щ" * 5000).SerializeToString())
     assert (len(told), told[-1]) == (120, "…")
+
+
+def test_what_measures_a_text_is_about_that_text() -> None:
+    assert about(METHODS_BY_CALL["tokenize"], tokenizing("раз\nдва").SerializeToString()) == "раз два"
+    assert about(METHODS_BY_CALL["tokenize_completion"], asking("раз").SerializeToString()) == "раз"
+    assert about(METHODS_BY_CALL["text_embedding"], embedding("раз").SerializeToString()) == "раз"
+    assert about(METHODS_BY_CALL["classify"], classifying("раз").SerializeToString()) == "раз"
+    assert about(METHODS_BY_CALL["few_shot_classify"], choosing("раз", "a").SerializeToString()) == "раз"
 
 
 def test_a_picture_is_about_its_prompt_and_a_get_about_its_operation() -> None:

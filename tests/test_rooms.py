@@ -14,7 +14,7 @@ ROOMS = (
     ("call",),
     ("rules",),
     ("replies",),
-    ("journal", "behaviour", "operations", "datasets"),
+    ("journal", "behaviour", "operations", "datasets", "iam", "quotas", "idempotency"),
     ("engine",),
     ("sessions", "snapshots"),
     ("gates",),

@@ -47,7 +47,7 @@ def _option(field: dataclasses.Field[Any]) -> Callable[[Function], Function]:
     if about["kind"] is bool:
         return click.option(flag, is_flag=True, **settings)
     if about.get("many"):
-        settings |= {"multiple": True, "default": None, "type": _Path()}
+        settings |= {"multiple": True, "default": None, "type": _Path() if field.name == "fixtures" else str}
     elif "choices" in about:
         settings |= {"type": click.Choice(about["choices"])}
     else:

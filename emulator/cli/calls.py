@@ -15,6 +15,7 @@ from .show import INDENT, Table, counted, json_option, moment, plain, print_json
 
 _HEADS = ("id", "time", "method", "rule", "code", "chunks", "about")
 _LONGEST_TEXT = 200
+_MOST_NUMBERS = 8
 
 
 @click.command("calls")
@@ -140,7 +141,7 @@ def _details(remote: Remote, call: Any, messages: bool) -> Iterator[str]:
 
 
 def _shortened(text: str) -> str:
-    """A message's JSON with long texts cut, pictures mostly; `--json` has them whole."""
+    """A message's JSON with long texts and vectors cut; `--json` has them whole."""
     return json.dumps(_cut(json.loads(text)), ensure_ascii=False)
 
 
@@ -148,7 +149,8 @@ def _cut(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _cut(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_cut(each) for each in value]
+        shown = value[:_MOST_NUMBERS] if all(isinstance(each, float) for each in value) else value
+        return [_cut(each) for each in shown] + ([f"… ({len(value)} numbers)"] if len(shown) < len(value) else [])
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
         return f"{value[:_LONGEST_TEXT]}… ({len(value)} characters)"
     return value

@@ -16,7 +16,7 @@ from .show import json_option, print_json
 def command(remote: Remote, parts: tuple[str, ...], as_json: bool) -> None:
     """Put the session back to its beginning: the PARTs that are named, or all of it.
 
-    Parts are rules, counters, states, journal, operations and clock. The rules of the files stay.
+    Parts are rules, counters, states, journal, operations, clock and iam_tokens. The rules of the files stay.
     """
     response = remote.ask("Reset", parts=[part.upper() for part in parts])
     if as_json:

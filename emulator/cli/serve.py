@@ -133,11 +133,25 @@ def _announce(emulator: Emulator, config: Config) -> None:
         rules,
         target,
     )
+    if not emulator.sessions.default.auth.open:
+        log.info("calls have to show a credential: %s", _who_is_known(emulator))
     if not config.loopback_only and config.advertise is None:
         log.info(
             "endpoint discovery tells callers an address worked out from theirs; where the port is published under "
             "another number, set FM_EMULATOR_ADVERTISE=HOST:PORT, and FM_EMULATOR_ADVERTISE_HTTP for that of HTTP"
         )
+
+
+def _who_is_known(emulator: Emulator) -> str:
+    auth = emulator.sessions.default.auth
+    known = {
+        "API key": len({*auth.api_keys, *emulator.config.api_key}),
+        "IAM token": len(auth.iam_tokens),
+        "OAuth token": len(auth.oauth_tokens),
+        "service account": len(auth.accounts),
+    }
+    told = [f"{n} {what}{'s' if n > 1 else ''}" for what, n in known.items() if n]
+    return f"{', '.join(told)} listed" if told else "any that is well-formed"
 
 
 def _tell_unmet(emulator: Emulator) -> None:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..calls import METHODS_BY_CALL
+from ..calls import METHODS_BY_CALL, TEXTS
 from ..config import from_values
 from ..errors import Status, UsageError
 from . import options_of
+
+MODELS = {
+    "generate_image": ("art", "yandex-art"),
+    "text_embedding": ("emb", "text-search-doc"),
+    "classify": ("cls", "yandexgpt"),
+    "few_shot_classify": ("cls", "yandexgpt"),
+}
+"""Scheme and model where it is not yandexgpt for text."""
 
 
 @click.command("try")
@@ -31,6 +40,9 @@ from . import options_of
 @click.option("--system", default=None, metavar="TEXT", help="A system message before the question.")
 @click.option("--tool", "tools", multiple=True, metavar="NAME", help="A function the request offers; repeatable.")
 @click.option("--tool-result", "results", multiple=True, metavar="NAME=TEXT", help="What that function returned.")
+@click.option("--label", "labels", multiple=True, metavar="NAME", help="A label to classify by; repeatable.")
+@click.option("--task", default="Определи класс текста", metavar="TEXT", help="What the labels are about.")
+@click.option("--dim", default=None, type=int, metavar="N", help="How many numbers an embedding should have.")
 @click.option("--stream", is_flag=True, help="Show the chunks of a stream and their instants.")
 @click.option("--request", "file", default=None, metavar="FILE", help="The whole request as JSON; - is standard input.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Request metadata; may be given again.")
@@ -43,8 +55,8 @@ from . import options_of
 )
 @click.pass_context
 def command(ctx: click.Context, /, question: str, **given: Any) -> None:
-    """Show what would be answered to TEXT (a question, a prompt, or a dataset's id), by which rule, and why others
-    lost.
+    """Show what would be answered to TEXT (a question, a prompt, a text, or a dataset's id), by which rule, and why
+    others lost.
     """
     from ..engine.book import load
 
@@ -71,11 +83,10 @@ def _pair(option: str, pair: str) -> tuple[str, str]:
 
 
 def _request(question: str, given: dict[str, Any]) -> Any:
-    from ..api import BatchCompletionRequest, CompletionRequest, ImageGenerationRequest
+    from ..api import METHODS
 
     name = given["name"]
-    classes: dict[str, Any] = {"completion_batch": BatchCompletionRequest, "generate_image": ImageGenerationRequest}
-    cls = classes.get(name, CompletionRequest)
+    cls = METHODS[METHODS_BY_CALL[name]].input
     if given["file"] is not None:
         return _request_file(given["file"], cls)
     if not question:
@@ -83,17 +94,34 @@ def _request(question: str, given: dict[str, Any]) -> Any:
     request = cls(model_uri=_uri(given["model"], given["folder"], name))
     if name == "completion_batch":
         request.source_dataset_id = question
-        return request
-    if name == "generate_image":
+    elif name == "generate_image":
         request.messages.add().text = question
-        return request
+    elif name in TEXTS:
+        request.text = question
+        _add_choices(request, given)
+    else:
+        _add_conversation(request, question, given)
+    return request
+
+
+def _add_conversation(request: Any, question: str, given: dict[str, Any]) -> None:
     request.completion_options.stream = given["stream"]
     for role, text in (("system", given["system"]), ("user", question)):
         if text is not None:
             message = request.messages.add()
             message.role, message.text = role, text
     _add_tools(request, given["tools"], [_pair("tool-result", pair) for pair in given["results"]])
-    return request
+
+
+def _add_choices(request: Any, given: dict[str, Any]) -> None:
+    """What a request about a text may ask for besides."""
+    if given["name"] == "text_embedding" and given["dim"] is not None:
+        request.dim.value = given["dim"]
+    if given["name"] == "few_shot_classify":
+        if not given["labels"]:
+            raise UsageError("label: say what to choose from, as in --label спорт --label культура")
+        request.task_description = given["task"]
+        request.labels.extend(given["labels"])
 
 
 def _add_tools(request: Any, tools: tuple[str, ...], results: list[tuple[str, str]]) -> None:
@@ -112,7 +140,7 @@ def _add_tools(request: Any, tools: tuple[str, ...], results: list[tuple[str, st
 def _uri(model: str | None, folder: str, name: str) -> str:
     if model is not None and "://" in model:
         return model
-    scheme, default = ("art", "yandex-art") if name == "generate_image" else ("gpt", "yandexgpt")
+    scheme, default = MODELS.get(name, ("gpt", "yandexgpt"))
     model = model or default
     return f"{scheme}://{folder}/{model}" + ("" if "/" in model else "/latest")
 
@@ -244,4 +272,18 @@ def _show_final(final: Any) -> None:
         return
     if "image" in shown:
         shown["image"] = f"{len(final.image)} bytes"
+    for name, shorten in _SHORTENED.items():
+        if name in shown:
+            shown[name] = shorten(getattr(final, name))
     click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+
+
+_SHORTENED: dict[str, Callable[[Any], Any]] = {
+    "tokens": lambda tokens: f"{len(tokens)} tokens: {' '.join(token.text for token in tokens)}",
+    "embedding": lambda numbers: (
+        f"{len(numbers)} numbers: {', '.join(f'{number:.4g}' for number in numbers[:_SHOWN])}"
+        + (", …" if len(numbers) > _SHOWN else "")
+    ),
+    "predictions": lambda predictions: {p.label: round(p.confidence, 4) for p in predictions},
+}
+_SHOWN = 4

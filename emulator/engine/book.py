@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,13 +13,16 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..api import METHODS
-from ..calls import ALL_CALLS, CHATS, METHODS_BY_CALL, OPERATIONS
+from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS
 from ..datasets.given import Fixture
 from ..errors import FixtureError, Mistake
+from ..quotas import mistakes_in
 from ..replies.layers import merged, says_something
+from ..replies.measures import ANSWERED
 from ..replies.recipe import Recipe, compile_reply
 from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
+from ..rules.accounts import Auth, compile_auth
 from ..rules.conditions import FIELDS, Compiled, Report, compile_when, names_of
 from ..rules.subject import CONTEXT_NAMES
 from ..rules.variables import substituted, variables_of
@@ -82,6 +86,7 @@ class Book(Struct, frozen=True):
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
     there for a book that is stacked of several: for each rule the id of the layer it stands in. `datasets` are by id.
+    `quotas` are None where the files say nothing of them.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -93,6 +98,8 @@ class Book(Struct, frozen=True):
     given: tuple[Bundle | Inline, ...] = ()
     lent: tuple[Bundle | Inline, ...] = ()
     layers: tuple[str, ...] = ()
+    auth: Auth | None = None
+    quotas: model.Quotas | None = None
     datasets: Mapping[str, Fixture] = field(default_factory=dict)
 
 
@@ -114,12 +121,16 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
     beneath = {name: lent for name, lent in (under.snippets if under is not None else {}).items() if name not in own}
     snippets, used = {**own, **beneath}, set[str]()
     fallbacks: list[Fallback] = []
+    sections: list[Auth] = []
+    quotas: list[model.Quotas] = []
     for source in sources:
         if source.file is None:
             continue
         compiler = _FileCompiler(source, source.file, snippets)
         rules.extend(compiler.rules())
         fallbacks.extend(compiler.fallback(bool(fallbacks)))
+        sections.extend(compiler.auth(bool(sections)))
+        quotas.extend(compiler.quotas(bool(quotas)))
         named.extend(compiler.named)
         used |= compiler.used
     datasets = _datasets(sources)
@@ -140,6 +151,8 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         _to_lend(own),
         kept(sources),
         kept(lenders.values()),
+        auth=sections[0] if sections else None,
+        quotas=quotas[0] if quotas else None,
         datasets=datasets,
     )
 
@@ -280,6 +293,28 @@ class _FileCompiler:
         where = f"{self.source.name}:{self.problems.mark(('fallback',))[0]}"
         return [Fallback(recipe, f"fallback ({where})", self.variables)]
 
+    def auth(self, taken: bool) -> list[Auth]:
+        if self.file.auth is None:
+            return []
+        if taken:
+            self.problems.at(("auth",), "another file has an auth section already, and there is one for all files")
+        report = self._report("auth")
+        spec = substituted(self.file.auth, self.variables, report)
+        warn = partial(self._warn, "auth")
+        return [compile_auth(spec, self.source.read_file, report, warn)]
+
+    def _warn(self, section: str, path: tuple[str | int, ...], text: str) -> None:
+        self.problems.warn((section, *path), text)
+
+    def quotas(self, taken: bool) -> list[model.Quotas]:
+        if self.file.quotas is None:
+            return []
+        if taken:
+            self.problems.at(("quotas",), "another file has quotas already, and they are for all files")
+        for path, text in mistakes_in(self.file.quotas):
+            self.problems.at(("quotas", *path), text)
+        return [self.file.quotas]
+
     def _place(self, spec: model.Rule, i: int) -> tuple[int, str]:
         """The line of a rule, and where it stands in words; its name is noted."""
         line = self.problems.mark(("rules", i))[0]
@@ -363,7 +398,7 @@ class _FileCompiler:
         return compile_reply(own, supplier.read_file, self._report(*at), self.file.defaults, self.known)
 
     def _calls(self, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...], report: Any) -> frozenset[str]:
-        """The calls a rule answers: those it names, else every completion it fits."""
+        """The calls a rule answers: those it names, else every completion it fits, else whatever it fits."""
         fits = when.calls
         for recipe in recipes:
             fits &= recipe.calls
@@ -371,12 +406,10 @@ class _FileCompiler:
             fits &= OPERATIONS
         if spec.operation is not None and uses_batches(spec.operation):
             fits &= frozenset({"completion_batch"})
-        if spec.call is None and fits == {"generate_image"}:
-            return fits
         if spec.call is None:
-            calls = fits & (CHATS | {"completion_batch"})
+            calls = fits & COMPLETIONS or fits
             if not calls:
-                report((), "fits no call; it needs conditions and a reply that go together")
+                report((), _misfits(when, recipes))
             elif spec.operation is not None and not calls & OPERATIONS:
                 report(("operation",), f"{' and '.join(sorted(calls))} has no operation; leave it out")
             return calls
@@ -388,6 +421,27 @@ class _FileCompiler:
         if spec.operation is not None and not named & OPERATIONS:
             report(("operation",), f"{' and '.join(sorted(named))} answers at once and has no operation; leave it out")
         return named
+
+
+CONTENT_OF = {
+    "generate_image": "image",
+    **{call: content for content, calls in ANSWERED.items() for call in calls},
+}
+"""What a reply says to calls that are no completions."""
+
+
+def _misfits(when: Compiled, recipes: tuple[Recipe, ...]) -> str:
+    """Why a rule that names no call fits none."""
+    told = "fits no call; it needs conditions and a reply that go together"
+    answered = frozenset(ALL_CALLS).intersection(*(recipe.calls for recipe in recipes))
+    if not when.calls or not answered:
+        return told
+    remedy = "; what is said in a completion is question" if when.calls <= TEXTS and answered & CHATS else ""
+    return f"{told}: {_listed(when.calls)} against {_listed(answered)}{remedy}"
+
+
+def _listed(calls: frozenset[str]) -> str:
+    return ", ".join(sorted(calls))
 
 
 def _misfit(call: str, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, ...]) -> str:
@@ -402,7 +456,8 @@ def _misfit(call: str, spec: model.Rule, when: Compiled, recipes: tuple[Recipe, 
     for recipe in recipes:
         if call not in recipe.calls:
             what = recipe.content or "its reply"
-            return f"{call} can't be answered with {what}; that fits {', '.join(sorted(recipe.calls))}"
+            own = f", and {call} takes {CONTENT_OF[call]}" if call in CONTENT_OF else ""
+            return f"{call} can't be answered with {what}; that fits {', '.join(sorted(recipe.calls))}{own}"
     return f"{call} has no operation with such a timeline"
 
 

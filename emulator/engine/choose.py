@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ..calls import CHATS, OPERATIONS
+from ..calls import CHATS, CONVERSATIONS, MEASURES, OPERATIONS
 from ..errors import Code, Status
 from ..replies import defaults
 from ..replies.play import Play
@@ -117,7 +117,7 @@ def counter_key(rule: Rule, subject: Subject) -> str:
     """What the sequence of `rule` counts by, for this request."""
     if rule.per == "folder":
         return "folder:" + (subject.folder.raw if subject.folder is not None else "")
-    if rule.per == "question" and subject.call in CHATS:
+    if rule.per == "question" and subject.call in CONVERSATIONS:
         return "question:" + (subject.question.raw if subject.question is not None else "")
     if rule.per in ("question", "request"):
         return "request:" + hashlib.blake2b(subject.raw, digest_size=16).hexdigest()
@@ -187,10 +187,14 @@ def _spent(rule: Rule, state: State, subject: Subject) -> bool:
 def _default(subject: Subject, seed: Seed) -> Play:
     if subject.call == "generate_image":
         return Play("default", final=defaults.picture(subject, seed), slow=True)
-    if subject.call not in CHATS:
+    if subject.call not in CHATS | MEASURES:
         return Play("default")
-    final = defaults.chat(subject, seed)
-    return Play("default", final=lambda: final, cutting=Cutting(model.Stream(), seed, None, subject.stream))
+    try:
+        final = defaults.message(subject, seed)
+    except ValueError as failed:
+        return Play("default", failure=_unrenderable("default", failed))
+    cutting = Cutting(model.Stream(), seed, None, subject.stream) if subject.call in CHATS else None
+    return Play("default", final=lambda: final, cutting=cutting)
 
 
 def _unrenderable(rule: str, failed: Exception) -> Status:

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..calls import CHATS
+from ..calls import CHATS, CONVERSATIONS, TEXTS
 from ..rules.operators import Difference
 from ..rules.subject import Subject
 from .book import Book, Rule
@@ -102,10 +102,12 @@ def _check_lines(verdict: Verdict, subject: Subject) -> list[str]:
 
 
 def _request_line(subject: Subject) -> str:
-    if subject.call in CHATS:
+    if subject.call in CONVERSATIONS:
         about = f"question {_quoted(subject.question)}, model {subject.model.name}"
     elif subject.call == "generate_image":
         about = f"prompt {_quoted(subject.prompt)}"
+    elif subject.call in TEXTS:
+        about = f"text {_quoted(subject.text)}, model {subject.model.name}"
     else:
         about = f"dataset {_quoted(subject.dataset)}, model {subject.model.name}"
     return f"{subject.call}: {about}"
@@ -124,14 +126,18 @@ def paste(subject: Subject) -> str:
 
     rule: dict[str, Any] = {}
     when: dict[str, Any] = {}
+    reply: dict[str, Any]
     if subject.call != "completion":
         rule["call"] = subject.call
-    if subject.call in CHATS:
+    if subject.call in CONVERSATIONS:
         if subject.ends_in_tool_results:
             when["tool_results"] = {name: _same(texts[-1]) for name, texts in subject.tool_results.items()}
         elif subject.question is not None:
             when["question"] = _same(subject.question)
-        reply: dict[str, Any] = {"text": "…"}
+        reply = {"text": "…"} if subject.call in CHATS else _measure(subject)
+    elif subject.call in TEXTS:
+        when["text"] = _same(subject.text)
+        reply = _measure(subject)
     elif subject.call == "generate_image":
         when["prompt"] = _same(subject.prompt) if subject.prompt is not None else {"present": False}
         reply = {}
@@ -144,6 +150,16 @@ def paste(subject: Subject) -> str:
     else:
         rule["operation"] = {"done_after": "5s"}
     return str(yaml.safe_dump({"rules": [rule]}, allow_unicode=True, sort_keys=False, width=100))
+
+
+def _measure(subject: Subject) -> dict[str, Any]:
+    """A reply, to be changed, of the kind that a call about tokens, vectors or classes is answered with."""
+    if subject.call == "text_embedding":
+        return {"embedding": [0.6, 0.8]}
+    if subject.call in ("classify", "few_shot_classify"):
+        labels = list(dict.fromkeys(subject.labels)) or ["…"]
+        return {"predictions": {label: 0.0 if i else 1.0 for i, label in enumerate(labels)}}
+    return {"tokens": ["…"]}
 
 
 def _same(text: Any) -> Any:

@@ -30,8 +30,8 @@ def stacked(layers: Sequence[Layer]) -> Book:
 
     Within a layer the order is the book's. A rule is left out where a layer above has one of its name. An unnamed rule
     whose like stands in a layer below gets `@` and its layer's id after its identity, so laying rules over others never
-    changes what those are known and counted by. The fallback and each snippet are those of the first layer that has
-    one.
+    changes what those are known and counted by. The fallback, the auth section, the quotas and each snippet are those
+    of the first layer that has them.
     """
     if len(layers) == 1:
         return layers[0].book
@@ -54,6 +54,8 @@ def stacked(layers: Sequence[Layer]) -> Book:
         {call: tuple(answering) for call, answering in by_call.items()},
         _first_of_each(books),
         layers=tuple(ids),
+        auth=next((book.auth for book in books if book.auth is not None), None),
+        quotas=next((book.quotas for book in books if book.quotas is not None), None),
         datasets={id_: fixture for book in reversed(books) for id_, fixture in book.datasets.items()},
     )
 

@@ -2,7 +2,7 @@
 
 A gate takes the call and what stands behind it, the next gate and at last the service. It raises the Status that
 refuses the call, or hands on what is behind it: as it is, or wrapped where it has something to do at the call's end.
-The session is found before, by the router; discovery, health, reflection and the control API have no gates.
+The session is found before, by the router; discovery, IAM, health, reflection and the control API have no gates.
 """
 
 from __future__ import annotations

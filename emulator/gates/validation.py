@@ -15,14 +15,18 @@ from ..call import Call
 from ..calls import METHODS_BY_CALL
 from ..errors import Code, Status
 from ..replies import tokens
+from ..replies.embedding import MOST_DIM
 from ..rules.operators import Model
 from . import datasets
 
 _TEXT_MODEL = re.compile(r"(gpt|ds)://[^/\s]+/\S+")
+_EMBEDDING_MODEL = re.compile(r"emb://[^/\s]+/\S+")
+_CLASSIFIER = re.compile(r"cls://[^/\s]+/\S+")
 _IMAGE_MODEL = re.compile(r"art://[^/\s]+/\S+")
 ROLES = ("system", "user", "assistant")
 LONGEST_TEXT = 100_000
 LONGEST_PROMPT = 500
+FEWEST_LABELS, MOST_LABELS = 2, 20
 CONTEXT: Mapping[str, int] = {
     "yandexgpt": 32_768,
     "yandexgpt-lite": 32_768,
@@ -42,6 +46,19 @@ def check(call: Call) -> None:
 
 
 def _completion(call: Call) -> None:
+    _prompt(call)
+    request = call.message
+    model = Model.parse(request.model_uri)
+    limit = CONTEXT.get(model.name)
+    # A token is at least one character, so short requests need no count.
+    if limit is not None and sum(len(m.text) for m in request.messages) > limit - 1000:
+        used = tokens.input_tokens(request.messages, request.tools)
+        if used > limit:
+            raise _in_session(call, wording.too_many_tokens(used, limit))
+
+
+def _prompt(call: Call) -> None:
+    """A completion's request, however long its prompt is."""
     request = call.message
     _model(request.model_uri, _TEXT_MODEL)
     _options(request.completion_options)
@@ -52,20 +69,13 @@ def _completion(call: Call) -> None:
             raise _in_session(call, wording.invalid_role(message.role))
         content = message.WhichOneof("Content")
         if content in (None, "text"):
+            if not message.text:
+                raise _in_session(call, wording.EMPTY_TEXT)
             _text(call, message.text)
-    model = Model.parse(request.model_uri)
-    limit = CONTEXT.get(model.name)
-    # A token is at least one character, so short requests need no count.
-    if limit is not None and sum(len(m.text) for m in request.messages) > limit - 1000:
-        used = tokens.input_tokens(request.messages, request.tools)
-        if used > limit:
-            raise _in_session(call, wording.too_many_tokens(used, limit))
 
 
 def _text(call: Call, text: str) -> None:
-    if not text:
-        raise _in_session(call, wording.EMPTY_TEXT)
-    if len(text) > LONGEST_TEXT:
+    if not 0 < len(text) <= LONGEST_TEXT:
         raise _in_session(call, wording.text_length(len(text)))
 
 
@@ -92,6 +102,39 @@ def _image(call: Call) -> None:
     ratio = options.aspect_ratio
     if ratio.width_ratio < 0 or ratio.height_ratio < 0 or bool(ratio.width_ratio) != bool(ratio.height_ratio):
         raise _invalid(wording.validation("aspect_ratio", "Both sides must be more than 0"))
+
+
+def _tokenize(call: Call) -> None:
+    _model(call.message.model_uri, _TEXT_MODEL)
+    _text(call, call.message.text)
+
+
+def _embedding(call: Call) -> None:
+    request = call.message
+    _model(request.model_uri, _EMBEDDING_MODEL)
+    if request.HasField("dim") and not 1 <= request.dim.value <= MOST_DIM:
+        raise _invalid(wording.validation("dim", wording.in_range(1, MOST_DIM)))
+    _text(call, request.text)
+
+
+def _classify(call: Call) -> None:
+    _model(call.message.model_uri, _CLASSIFIER)
+    _text(call, call.message.text)
+
+
+def _few_shot_classify(call: Call) -> None:
+    request = call.message
+    _model(request.model_uri, _CLASSIFIER)
+    if not request.task_description:
+        raise _invalid(wording.validation("task_description", wording.REQUIRED))
+    if not FEWEST_LABELS <= len(request.labels) <= MOST_LABELS:
+        raise _invalid(wording.validation("labels", wording.how_many(FEWEST_LABELS, MOST_LABELS)))
+    if "" in request.labels:
+        raise _invalid(wording.validation("labels", wording.REQUIRED))
+    for sample in request.samples:
+        if not sample.text or not sample.label:
+            raise _invalid(wording.validation("samples", wording.REQUIRED))
+    _text(call, request.text)
 
 
 def _model(uri: str, pattern: re.Pattern[str]) -> None:
@@ -122,6 +165,11 @@ CHECKS: Mapping[str, Callable[[Call], None]] = {
     METHODS_BY_CALL["completion_async"]: _completion,
     METHODS_BY_CALL["completion_batch"]: _batch,
     METHODS_BY_CALL["generate_image"]: _image,
+    METHODS_BY_CALL["tokenize"]: _tokenize,
+    METHODS_BY_CALL["tokenize_completion"]: _prompt,
+    METHODS_BY_CALL["text_embedding"]: _embedding,
+    METHODS_BY_CALL["classify"]: _classify,
+    METHODS_BY_CALL["few_shot_classify"]: _few_shot_classify,
     **datasets.CHECKS,
 }
 """By the path of the method; requests of others are never refused."""

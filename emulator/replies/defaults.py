@@ -8,13 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from ..api import ImageGenerationResponse, plain_struct
+from ..calls import MEASURES
 from ..rules.subject import Subject
 from ..seed import Seed
-from . import completion
+from . import completion, measures
 from .schema import object_for, value_for
 
 _CYRILLIC = re.compile(r"[а-яёА-ЯЁ]")
 _SHOWN = 200
+
+
+def message(subject: Subject, seed: Seed, status: str = completion.FINAL, **more: Any) -> Any:
+    """What answers a completion or a call that measures. Raises ValueError for what one message can't hold."""
+    return measures.default(subject, **more) if subject.call in MEASURES else chat(subject, seed, status, **more)
 
 
 def chat(subject: Subject, seed: Seed, status: str = completion.FINAL, **more: Any) -> Any:

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from ..rules import model
 from .streams import MODES
 
-CONTENT = ("text", "json", "tool_calls", "image", "message", "error")
+CONTENT = ("text", "json", "tool_calls", "image", "tokens", "embedding", "predictions", "message", "error")
 CUTS = (*MODES, "pieces")
 """The ways to cut a stream."""
 

@@ -22,8 +22,9 @@ class Play(Struct):
     """The answer to one call.
 
     `rule` is how the journal names what answered; `delay` is ns before anything is sent. Either `failure` is set and
-    the call ends with it, or `final` gives the final message (a CompletionResponse, an ImageGenerationResponse or the
-    response of a batch, by the call; None for a batch whose response is made from its task). `final` may take long
+    the call ends with it, or `final` gives the final message (by the call a CompletionResponse, an
+    ImageGenerationResponse, tokens, a vector, classes, or the response of a batch; None for a batch whose response is
+    made from its task). `final` may take long
     where `slow` is set: ask it in a thread. Of an `unmatched` play `spent` labels the rules that would have answered,
     had their `times` not been used up.
 

@@ -23,13 +23,13 @@ from ..api import (
     ImageGenerationResponse,
     from_dict,
 )
-from ..calls import ALL_CALLS, CHATS
+from ..calls import ALL_CALLS, CHATS, MEASURES
 from ..rules import model
 from ..rules.duration import draw
 from ..rules.subject import CONTEXT_NAMES, Subject
 from ..rules.template import compile_template, compile_value, has_template
 from ..seed import Seed
-from . import completion, defaults, tokens
+from . import completion, defaults, measures, tokens
 from .layers import CONTENT, CUTS, has_pieces, is_said, merged
 from .metadata import LONGEST_PAIRS, rendered, wrong_key, wrong_value
 from .notes import notes_on
@@ -41,6 +41,7 @@ RESPONSES: Mapping[str, type[Any]] = {
     **dict.fromkeys(CHATS, CompletionResponse),
     "generate_image": ImageGenerationResponse,
     "completion_batch": BatchCompletionResponse,
+    **measures.RESPONSES,
 }
 Context = Mapping[str, Any]
 ReadFile = Callable[[str], bytes]
@@ -80,6 +81,8 @@ class Recipe(Struct, frozen=True):
             stop = self.stop.status(context, folder=folder) if self.stop is not None else None
             play.cutting = Cutting(reply.stream or model.Stream(), seed, stop, subject.stream)
             play.notes = notes_on(final, subject, self.content)
+        elif subject.call in MEASURES:
+            play.notes = measures.notes_on(final, subject, self.content)
         return play
 
 
@@ -158,14 +161,19 @@ class _Compiler:
             data = self._file(reply.image or "", "image")
             image = ImageGenerationResponse(image=data, model_version=version or "")
             return lambda s, c, seed: image, frozenset({"generate_image"})
+        if content is not None and content in measures.ANSWERED:
+            measures.check_usage(content, self.own.usage, self._below("usage"))
+            measure = measures.compiled(content, reply, self.report)
+            return lambda s, c, seed: measure(s), measures.ANSWERED[content]
         if content == "message":
             return self._message()
         if content == "error":
             return lambda s, c, seed: None, ALL_CALLS
         short = status or completion.FINAL
-        chats_only = status is not None or self.own.usage is not None or self.own.stream is not None
-        calls_ = CHATS if chats_only else ALL_CALLS
-        return lambda s, c, seed: defaults.chat(s, seed, short, usage=usage, version=version), calls_
+        fits = ALL_CALLS if status is None and self.own.stream is None else CHATS
+        if self.own.usage is not None:
+            fits &= CHATS | measures.COUNTED if measures.counts_input_only(self.own.usage) else CHATS
+        return lambda s, c, seed: defaults.message(s, seed, short, usage=usage, version=version), fits
 
     def _usage(self) -> model.Usage | None:
         """The usage that is given, or what explicit pieces say of it."""
@@ -259,7 +267,7 @@ class _Compiler:
         if self.reply.status is None:
             return None
         name = self.reply.status.upper().removeprefix(completion.PREFIX)
-        if content in ("image", "message", "error"):
+        if content in ("image", "message", "error", *measures.ANSWERED):
             self.report(("status",), f"{content} has no alternative to give a status to; leave it out")
         elif name not in completion.STATUSES or name == "UNSPECIFIED":
             near = difflib.get_close_matches(name, completion.STATUSES, 1)
@@ -308,8 +316,8 @@ class _Compiler:
             self.report(("stream", modes[1]), f"{modes[0]} says already how the text is cut; leave one of them out")
         if spec.pieces is not None:
             self._check_pieces(spec)
-        if content == "image" and self.own.stream is not None:
-            self.report(("stream",), "a picture is not streamed; leave stream out")
+        if content in ("image", *measures.ANSWERED) and self.own.stream is not None:
+            self.report(("stream",), f"a reply of {content} is not streamed; leave stream out")
         if content == "tool_calls" and spec.pieces is not None:
             self.report(("stream", "pieces"), "tool calls are sent in one message; leave the pieces out")
         if spec.stop is not None and spec.stall is not None and spec.stall.after > spec.stop.after:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta, Struct, field
 
+from ..calls import OPERATIONS
 from ..errors import Code
 from .play import Play
 from .statuses import ScriptedStatus
@@ -79,6 +80,7 @@ class StoredOperation(Struct, forbid_unknown_fields=True, omit_defaults=True):
     ended: StoredEnd | None = None
     skew: Count = 0
     fetched: bool = False
+    folder: str = ""
 
 
 def stored_status(status: ScriptedStatus) -> StoredStatus:
@@ -180,7 +182,7 @@ def restored_play(stored: StoredOperation, timeline: Timeline) -> Play:
     from ..api import ValidateDatasetMetadata, ValidateDatasetResponse
     from .recipe import RESPONSES
 
-    responses = {**RESPONSES, "validate_dataset": ValidateDatasetResponse}
+    responses = {**{call: RESPONSES[call] for call in OPERATIONS}, "validate_dataset": ValidateDatasetResponse}
     if stored.call not in responses:
         raise ValueError(f"call: no such call: {stored.call[:60]!r}")
     play = Play(stored.rule, timeline=timeline)
@@ -219,7 +221,7 @@ def check_texts(stored: StoredOperation) -> None:
     """Raise ValueError for an operation without id, and for text that can't travel."""
     if not stored.id:
         raise ValueError("id: it is empty")
-    for name in ("id", "account", "task_id", "dataset_id"):
+    for name in ("id", "account", "task_id", "dataset_id", "folder"):
         _check_text(getattr(stored, name), name)
 
 

@@ -114,12 +114,32 @@ def _single(final: Any, cutting: Cutting) -> Iterator[Step]:
         yield Step(wait, final)
 
 
+def spelled_out(final: Any, cutting: Cutting) -> model.Stream:
+    """What cuts the final message `final` into the same steps as `cutting`, with nothing left to be worked out."""
+    spec = cutting.spec
+    pieces, counts = _plan(final, spec)
+    waits = _waits(len(pieces), spec, cutting.seed)
+    told: list[str | model.Piece] = [
+        model.Piece(text=text, completion_tokens=count, after=Delay(wait))
+        for text, count, wait in zip(pieces, counts, waits, strict=True)
+    ]
+    return model.Stream(pieces=told, stall=spec.stall)
+
+
+def text_of(final: Any) -> str:
+    """The text that is cut; empty where the reply has none, or several alternatives."""
+    return str(final.alternatives[0].message.text) if _is_text(final) else ""
+
+
+def _is_text(final: Any) -> bool:
+    return len(final.alternatives) == 1 and final.alternatives[0].message.WhichOneof("Content") == "text"
+
+
 def _plan(final: Any, spec: model.Stream) -> tuple[list[str], list[int]]:
     """The pieces of the final text, and the completion tokens by the end of each."""
-    if len(final.alternatives) != 1 or final.alternatives[0].message.WhichOneof("Content") != "text":
+    if not _is_text(final):
         return [""], [0]
-    text = final.alternatives[0].message.text
-    pieces = pieces_of(text, spec)
+    pieces = pieces_of(final.alternatives[0].message.text, spec)
     return pieces, _counts(pieces, final.usage.completion_tokens, spec)
 
 

@@ -9,7 +9,7 @@ one token, which is why Cyrillic pieces are longer here than Latin ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from emulator.replies import graphemes
@@ -28,11 +28,25 @@ _PIECE = re.compile(
     """,
     re.VERBOSE,
 )
+
+
+class Fixed(tuple[str, ...]):
+    """Pieces of the chat template, which stand in a prompt as they are; other pieces are cut from a text."""
+
+    __slots__ = ()
+
+
 # The recorded chat template: a start mark and the assistant's opening frame the whole, a role and two line breaks each
 # message. The system's text stands there without its role.
-_FRAME = 10
-_ROLE = {"system": 2, "user": 4, "assistant": 6}
-_OTHER_ROLE = 4
+START, LINE_BREAK, END = "<s>", "[NL]", "[SEP]"
+_START = Fixed([START])
+_BREAK = Fixed([LINE_BREAK, LINE_BREAK])
+_ROLES = {
+    "system": Fixed(),
+    "user": Fixed(["▁Пользователь", ":"]),
+    "assistant": Fixed(["А", "сси", "стент", ":"]),
+}
+_OPENING = Fixed([*_ROLES["assistant"], "▁[", "EDIT", "ORS", "]", END])
 
 
 def split(text: str) -> list[str]:
@@ -57,7 +71,7 @@ def completion_tokens(text: str) -> int:
 
 def tool_call_tokens(tool_call_list: Any) -> int:
     """What a reply of a `ToolCallList` costs: names, arguments as JSON, the end mark (recorded: 14 for one call)."""
-    return _calls(tool_call_list) + 1
+    return sum(map(len, _calls(tool_call_list))) + 1
 
 
 def input_tokens(messages: Iterable[Any], tools: Iterable[Any] = ()) -> int:
@@ -66,43 +80,64 @@ def input_tokens(messages: Iterable[Any], tools: Iterable[Any] = ()) -> int:
     A lone user message `hello` costs 15, as recorded, of which 14 are the template's. Tool calls and results cost their
     names, arguments and contents; tools their names, descriptions and parameters.
     """
-    return _FRAME + sum(map(_message, messages)) + sum(map(_tool, tools))
+    return sum(map(len, prompt(messages, tools)))
 
 
-def _message(message: Any) -> int:
-    total = _ROLE.get(message.role.lower(), _OTHER_ROLE) + count(message.text)
-    total += _calls(message.tool_call_list)
+def prompt(messages: Iterable[Any], tools: Iterable[Any] = ()) -> Iterator[Sequence[str]]:
+    """The whole prompt in runs of pieces: `Fixed` ones of the chat template, others each cut from a text."""
+    yield _START
+    for tool in tools:
+        function = tool.function
+        yield split(function.name)
+        yield split(function.description)
+        yield _struct(function.parameters)
+    for message in messages:
+        yield from _message(message)
+    yield _OPENING
+
+
+def _message(message: Any) -> Iterator[Sequence[str]]:
+    role = message.role.lower()
+    yield _ROLES[role] if role in _ROLES else Fixed([f"▁{role}", ":"])
+    yield split(message.text)
+    yield from _calls(message.tool_call_list)
     for result in message.tool_result_list.tool_results:
-        total += count(result.function_result.name) + count(result.function_result.content)
-    return total
+        yield split(result.function_result.name)
+        yield split(result.function_result.content)
+    yield _BREAK
 
 
-def _calls(tool_call_list: Any) -> int:
-    calls = [call.function_call for call in tool_call_list.tool_calls]
-    return sum(count(call.name) + _struct(call.arguments) for call in calls)
+def _calls(tool_call_list: Any) -> Iterator[Sequence[str]]:
+    for call in tool_call_list.tool_calls:
+        yield split(call.function_call.name)
+        yield _struct(call.function_call.arguments)
 
 
-def _tool(tool: Any) -> int:
-    function = tool.function
-    return count(function.name) + count(function.description) + _struct(function.parameters)
+def _struct(struct: Any) -> list[str]:
+    """A google.protobuf.Struct as JSON: a closing brace and a comma go with the piece before them, a key brings its
+    colon, quotes are free.
+    """
+    pieces = ["{"]
+    for i, (name, value) in enumerate(sorted(struct.fields.items())):
+        if i:
+            pieces[-1] += ","
+        pieces += [*split(name), ":", *_value(value)]
+    pieces[-1] += "}"
+    return pieces
 
 
-def _struct(struct: Any) -> int:
-    """A google.protobuf.Struct as JSON: a brace pair is one piece, a key brings its colon, quotes are free."""
-    return 1 + sum(count(name) + 1 + _value(value) for name, value in struct.fields.items())
-
-
-def _value(value: Any) -> int:
+def _value(value: Any) -> list[str]:
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
         return _struct(value.struct_value)
     if kind == "list_value":
-        return 1 + sum(1 + _value(item) for item in value.list_value.values)
+        items = [piece for item in value.list_value.values for piece in (*_value(item), ",")]
+        return ["[", *items[:-1], "]"] if items else ["[]"]
     if kind == "string_value":
-        return count(value.string_value)
+        return split(value.string_value)
     if kind == "number_value":
-        return count(f"{value.number_value:g}")
-    return 1
+        return split(f"{value.number_value:g}")
+    return [str(value.bool_value).lower() if kind == "bool_value" else "null"]
 
 
 def _whole(pieces: list[str], text: str) -> list[str]:

@@ -11,26 +11,27 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..calls import ALL_CALLS, CHATS
+from ..calls import ALL_CALLS, CONVERSATIONS, TEXTS
 from .model import Condition, When
 from .operators import Difference, Matcher, compile_condition
 from .paths import check as check_path
 from .subject import Subject
 
 _PICTURES = frozenset({"generate_image"})
-_TEXTUAL = CHATS | {"completion_batch"}
+_TEXTUAL = CONVERSATIONS | {"completion_batch"}
+_FEW_SHOT = frozenset({"few_shot_classify"})
 
 FIELDS: Mapping[str, tuple[str, frozenset[str]]] = {
-    "question": ("text", CHATS),
-    "message": ("text", CHATS),
-    "any_message": ("texts", CHATS),
-    "system": ("text", CHATS),
-    "turn": ("number", CHATS),
+    "question": ("text", CONVERSATIONS),
+    "message": ("text", CONVERSATIONS),
+    "any_message": ("texts", CONVERSATIONS),
+    "system": ("text", CONVERSATIONS),
+    "turn": ("number", CONVERSATIONS),
     "attempt": ("number", ALL_CALLS),
     "model": ("model", ALL_CALLS),
     "folder": ("text", ALL_CALLS),
-    "tools": ("list", CHATS),
-    "tool_choice": ("text", CHATS),
+    "tools": ("list", CONVERSATIONS),
+    "tool_choice": ("text", CONVERSATIONS),
     "response_format": ("text", _TEXTUAL),
     "stream": ("boolean", _TEXTUAL),
     "prompt": ("text", _PICTURES),
@@ -39,6 +40,10 @@ FIELDS: Mapping[str, tuple[str, frozenset[str]]] = {
     "ratio": ("text", _PICTURES),
     "dataset": ("text", frozenset({"batch_row", "completion_batch"})),
     "row": ("number", frozenset({"batch_row"})),
+    "text": ("text", TEXTS),
+    "labels": ("list", _FEW_SHOT),
+    "task": ("text", _FEW_SHOT),
+    "dim": ("number", frozenset({"text_embedding"})),
 }
 """Conditions that compare one value: its kind, and the calls that have it."""
 
@@ -171,7 +176,7 @@ def _mapped_clause(
     read: Callable[[Subject], Any]
     fits, kind = ALL_CALLS, "text"
     if name == "tool_results":
-        fits, kind = CHATS, "texts"
+        fits, kind = CONVERSATIONS, "texts"
         read = _results_reader(key)
     elif name == "metadata":
         if key != key.lower():
@@ -206,7 +211,7 @@ def _fitting(name: str, key: str, descriptors: Descriptors) -> tuple[frozenset[s
 
 def _results_reader(key: str) -> Callable[[Subject], Any]:
     def results(subject: Subject) -> tuple[Any, ...]:
-        if subject.call not in CHATS:
+        if subject.call not in CONVERSATIONS:
             return ()
         if key != "*":
             return subject.tool_results.get(key, ())

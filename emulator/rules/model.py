@@ -13,6 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from ..config import instant
+from ..errors import UsageError
 from .duration import Delay, Duration
 
 Text = str
@@ -22,9 +24,38 @@ MOST = 10**15
 Positive = Annotated[int, Meta(ge=1, le=MOST)]
 NotNegative = Annotated[int, Meta(ge=0, le=MOST)]
 
-Call = Literal["completion", "completion_async", "completion_batch", "batch_row", "generate_image"]
+Call = Literal[
+    "completion",
+    "completion_async",
+    "completion_batch",
+    "batch_row",
+    "generate_image",
+    "tokenize",
+    "tokenize_completion",
+    "text_embedding",
+    "classify",
+    "few_shot_classify",
+]
 Per = Literal["session", "folder", "question", "request", "idempotency-key"]
 AfterLast = Literal["repeat", "cycle", "pass", "error"]
+CredentialStatus = Literal["active", "expired", "revoked"]
+Gate = Literal["required", "open"]
+QuotaCall = Literal[
+    "completion",
+    "completion_async",
+    "completion_batch",
+    "generate_image",
+    "tokenize",
+    "tokenize_completion",
+    "text_embedding",
+    "classify",
+    "few_shot_classify",
+    "operations",
+    "datasets",
+    "batches",
+]
+QuotaBy = Literal["session", "folder", "credential"]
+QuotaPreset = Literal["real", "none"]
 
 
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -76,6 +107,10 @@ class When(_Strict, frozen=True):
     ratio: Condition | None = None
     dataset: Condition | None = None
     row: Condition | None = None
+    text: Condition | None = None
+    labels: Condition | None = None
+    task: Condition | None = None
+    dim: Condition | None = None
     metadata: dict[str, Condition] | None = None
     request: dict[str, Condition] | None = None
     state: dict[str, Condition] | None = None
@@ -166,6 +201,14 @@ class Stream(_Strict, frozen=True):
     stall: Stall | None = None
 
 
+class Token(_Strict, frozen=True):
+    """A token with all that is told of it; without `id` it has the one that the emulator gives to its text."""
+
+    text: str
+    id: NotNegative | None = None
+    special: bool = False
+
+
 class Reply(_Strict, frozen=True):
     """What the model finally answers, or how the call fails."""
 
@@ -175,6 +218,9 @@ class Reply(_Strict, frozen=True):
     json: Any | UnsetType = UNSET
     tool_calls: list[str | dict[str, Any]] | None = None
     image: str | None = None
+    tokens: list[str | Token] | None = None
+    embedding: list[float] | None = None
+    predictions: dict[str, float] | None = None
     message: dict[str, Any] | None = None
     error: str | Error | None = None
     status: str | None = None
@@ -275,6 +321,138 @@ class Defaults(_Strict, frozen=True):
     operation: Operation | None = None
 
 
+class Instant:
+    """A point in time, as ISO 8601."""
+
+    __slots__ = ("ns",)
+
+    def __init__(self, ns: int) -> None:
+        self.ns = ns
+        """Nanoseconds since the epoch."""
+
+    @classmethod
+    def from_scalar(cls, text: str) -> Instant:
+        """Raises ValueError for what is no time."""
+        try:
+            return cls(instant(text, "a time"))
+        except UsageError as refused:
+            raise ValueError(str(refused).removeprefix("a time: ")) from None
+
+
+class ApiKey(_Strict, frozen=True):
+    """An API key that is known, and what it may be used for."""
+
+    EXAMPLE: ClassVar[str] = "{key: AQVN-ci, folders: [b1gtest]}"
+
+    key: Text
+    service_account: Text | None = None
+    folders: list[Text] | None = None
+    status: CredentialStatus | None = None
+    expires_at: Instant | None = None
+    expires_after: Duration | None = None
+
+
+class IamToken(_Strict, frozen=True):
+    """An IAM token that is known without having been issued; `user` makes it a user account's."""
+
+    EXAMPLE: ClassVar[str] = "{token: t1.known, folders: [b1gtest]}"
+
+    token: Text
+    service_account: Text | None = None
+    user: bool | None = None
+    folders: list[Text] | None = None
+    status: CredentialStatus | None = None
+    expires_at: Instant | None = None
+    expires_after: Duration | None = None
+
+
+class OAuthToken(_Strict, frozen=True):
+    """An OAuth token that is known: a user account's, to be exchanged for IAM tokens."""
+
+    EXAMPLE: ClassVar[str] = "{token: y0_known, folders: [b1gtest]}"
+
+    token: Text
+    folders: list[Text] | None = None
+    status: CredentialStatus | None = None
+    expires_at: Instant | None = None
+    expires_after: Duration | None = None
+
+
+class KeyFile(_Strict, frozen=True):
+    """A key in a file of its own."""
+
+    file: str
+
+
+class ServiceAccount(_Strict, frozen=True):
+    """A service account that is known; with `public_key` the signature of its JWTs is verified."""
+
+    EXAMPLE: ClassVar[str] = "{id: aje0000000000000ci1, folders: [b1gtest]}"
+
+    id: Text
+    key_id: Text | None = None
+    public_key: str | KeyFile | None = None
+    folders: list[Text] | None = None
+
+
+class Auth(_Strict, frozen=True):
+    """Who may call. Whatever is in it, a call has to show a credential; where anything is listed, one of those."""
+
+    EXAMPLE: ClassVar[str] = "auth: {api_keys: [AQVN-ci]}"
+
+    api_keys: list[Text | ApiKey] | None = None
+    iam_tokens: list[Text | IamToken] | None = None
+    oauth_tokens: list[Text | OAuthToken] | None = None
+    service_accounts: list[Text | ServiceAccount] | None = None
+
+
+class Most:
+    """How many calls a limit lets in, or `unlimited`."""
+
+    __slots__ = ("n",)
+
+    MOST: ClassVar[int] = 100_000
+
+    def __init__(self, n: int | None) -> None:
+        self.n = n
+        """None is without limit."""
+
+    @classmethod
+    def from_scalar(cls, text: str) -> Most:
+        """Raises ValueError for anything but a number from 0 to 100000 or `unlimited`."""
+        if text == "unlimited":
+            return cls(None)
+        if not (text.isascii() and text.isdecimal()):
+            raise ValueError(f"needs a whole number of calls, or `unlimited`; found `{text[:40]}`")
+        if len(text) > len(str(cls.MOST)) or int(text) > cls.MOST:
+            raise ValueError(f"`{text[:40]}` is too many to be counted: at most {cls.MOST}, or `unlimited`")
+        return cls(int(text))
+
+
+class QuotaLimit(_Strict, frozen=True):
+    """How many calls are let in at once and in a length of time; all the calls named share them."""
+
+    EXAMPLE: ClassVar[str] = "{call: completion, per_second: 10}"
+
+    call: QuotaCall | list[QuotaCall]
+    at_once: Most | None = None
+    per_second: Most | None = None
+    per_minute: Most | None = None
+    per_hour: Most | None = None
+    per_day: Most | None = None
+    by: QuotaBy = "session"
+
+
+class Quotas(_Strict, frozen=True):
+    """What is let in; `limits` stand over those of the preset."""
+
+    EXAMPLE: ClassVar[str] = "quotas: {preset: real}"
+    BELONGS: ClassVar[dict[str, str]] = dict.fromkeys(QuotaLimit.__struct_encode_fields__, "limits")
+
+    preset: QuotaPreset | None = None
+    limits: list[QuotaLimit] | None = None
+
+
 class GivenDataset(_Strict, frozen=True):
     """A dataset that is there from the start."""
 
@@ -294,7 +472,10 @@ class File(_Strict, frozen=True):
 
     MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ("vars", "defaults", "snippets", "datasets", "rules")
     EXAMPLE: ClassVar[str] = "rules: [...]"
-    BELONGS: ClassVar[dict[str, str]] = dict.fromkeys(("when", "reply", "replies", "call", "operation"), "rules")
+    BELONGS: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("when", "reply", "replies", "call", "operation"), "rules"),
+        **dict.fromkeys(Auth.__struct_encode_fields__, "auth"),
+    }
 
     vars: dict[str, Text] | None = None
     defaults: Defaults | None = None
@@ -302,6 +483,8 @@ class File(_Strict, frozen=True):
     datasets: dict[str, GivenDataset] | None = None
     rules: list[Rule] | None = None
     fallback: Reply | None = None
+    auth: Gate | Auth | None = None
+    quotas: Quotas | None = None
 
 
 def json_schema() -> dict[str, Any]:
@@ -312,6 +495,10 @@ def json_schema() -> dict[str, Any]:
             return type_.json_schema()
         if type_ is Stretch:
             return {"type": "string", "examples": ["5s", "forever"]}
+        if type_ is Instant:
+            return {"type": "string", "examples": ["2026-01-31T12:00:00Z"]}
+        if type_ is Most:
+            return {"anyOf": [{"type": "integer", "minimum": 0, "maximum": Most.MOST}, {"const": "unlimited"}]}
         raise NotImplementedError(type_)
 
     schema = _as_loaded(msgspec.json.schema(File, schema_hook=hook))

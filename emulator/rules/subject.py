@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from ..api import plain_struct
+from ..calls import CONVERSATIONS
 from . import paths
 from .operators import Model
 from .text import Text
@@ -33,6 +34,10 @@ CONTEXT_NAMES = frozenset(
         "ratio",
         "dataset",
         "row",
+        "text",
+        "labels",
+        "task",
+        "dim",
         "metadata",
         "request",
         "state",
@@ -210,6 +215,29 @@ class Subject:
         ratio = self.request.generation_options.aspect_ratio
         return Text(f"{ratio.width_ratio}:{ratio.height_ratio}") if ratio.width_ratio and ratio.height_ratio else None
 
+    # -- one text
+
+    @cached_property
+    def text(self) -> Text | None:
+        """What is tokenized, embedded or classified; an empty text is one, too."""
+        return _text(getattr(self.request, "text", None))
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The labels to choose from, in the request's order."""
+        return tuple(getattr(self.request, "labels", ()))
+
+    @cached_property
+    def task(self) -> Text | None:
+        """What the labels are about, in the client's words."""
+        return _text(getattr(self.request, "task_description", "") or None)
+
+    @cached_property
+    def dim(self) -> int | None:
+        """How long a vector was asked for; None where the model may choose."""
+        asked = self.request.HasField("dim") if self.call == "text_embedding" else False
+        return int(self.request.dim.value) if asked else None
+
 
 class Context(Mapping[str, Any]):
     """What templates see of a subject; each name is worked out when a template asks for it."""
@@ -241,8 +269,8 @@ class Context(Mapping[str, Any]):
             return [{"role": getattr(m, "role", ""), "text": m.text} for m in subject._messages]
         if name == "tool_results":
             return {key: _joined(texts) for key, texts in subject.tool_results.items()} if _chats(subject) else {}
-        if name == "tools":
-            return list(subject.tools)
+        if name in ("tools", "labels"):
+            return list(getattr(subject, name))
         if name == "request":
             from ..api import to_dict
 
@@ -258,7 +286,7 @@ class Context(Mapping[str, Any]):
 
 
 def _chats(subject: Subject) -> bool:
-    return subject.call in ("completion", "completion_async", "batch_row")
+    return subject.call in CONVERSATIONS
 
 
 def _joined(texts: tuple[Text, ...]) -> str:

@@ -36,9 +36,40 @@ class Several(Protocol[T_co]):
     def __len__(self) -> int: ...
 
 
-CallName: TypeAlias = Literal["completion", "completion_async", "completion_batch", "batch_row", "generate_image"]
+CallName: TypeAlias = Literal[
+    "completion",
+    "completion_async",
+    "completion_batch",
+    "batch_row",
+    "generate_image",
+    "tokenize",
+    "tokenize_completion",
+    "text_embedding",
+    "classify",
+    "few_shot_classify",
+]
 Per: TypeAlias = Literal["session", "folder", "question", "request", "idempotency-key"]
 AfterLast: TypeAlias = Literal["repeat", "cycle", "pass", "error"]
+CredentialStatus: TypeAlias = Literal["active", "expired", "revoked"]
+Gate: TypeAlias = Literal["required", "open"]
+QuotaCall: TypeAlias = Literal[
+    "completion",
+    "completion_async",
+    "completion_batch",
+    "generate_image",
+    "tokenize",
+    "tokenize_completion",
+    "text_embedding",
+    "classify",
+    "few_shot_classify",
+    "operations",
+    "datasets",
+    "batches",
+]
+QuotaBy: TypeAlias = Literal["session", "folder", "credential"]
+QuotaPreset: TypeAlias = Literal["real", "none"]
+Most: TypeAlias = "int | Literal['unlimited']"
+"""How many calls a limit lets in."""
 
 Text: TypeAlias = "str | int | float | bool"
 """What a text field takes: numbers and bools become the text that a file would have, 5 and true."""
@@ -96,6 +127,10 @@ class WhenDict(_NotWhen, total=False):
     ratio: Condition
     dataset: Condition
     row: Condition
+    text: Condition
+    labels: Condition
+    task: Condition
+    dim: Condition
     metadata: Mapping[str, Condition]
     request: Mapping[str, Condition]
     state: Mapping[str, Condition]
@@ -176,6 +211,14 @@ class StreamDict(TypedDict, total=False):
     stall: StallDict
 
 
+class TokenDict(TypedDict, total=False):
+    """A token with all that is told of it."""
+
+    text: Text
+    id: int
+    special: bool
+
+
 class ReplyDict(TypedDict, total=False):
     """What the model finally answers, or how the call fails."""
 
@@ -183,6 +226,9 @@ class ReplyDict(TypedDict, total=False):
     json: Any
     tool_calls: Several[str | Message]
     image: FileName
+    tokens: Several[Text | TokenDict]
+    embedding: Sequence[float]
+    predictions: Mapping[str, float]
     message: Message
     error: Failure
     status: str
@@ -274,6 +320,82 @@ class DefaultsDict(TypedDict, total=False):
     operation: OperationDict
 
 
+class ApiKeyDict(TypedDict, total=False):
+    """An API key that is known, and what it may be used for."""
+
+    key: Text
+    service_account: Text
+    folders: Texts
+    status: CredentialStatus
+    expires_at: str
+    expires_after: Duration
+
+
+class IamTokenDict(TypedDict, total=False):
+    """An IAM token that is known without having been issued."""
+
+    token: Text
+    service_account: Text
+    user: bool
+    folders: Texts
+    status: CredentialStatus
+    expires_at: str
+    expires_after: Duration
+
+
+class OAuthTokenDict(TypedDict, total=False):
+    """An OAuth token that is known."""
+
+    token: Text
+    folders: Texts
+    status: CredentialStatus
+    expires_at: str
+    expires_after: Duration
+
+
+class KeyFileDict(TypedDict, total=False):
+    """A key in a file of its own."""
+
+    file: FileName
+
+
+class ServiceAccountDict(TypedDict, total=False):
+    """A service account that is known."""
+
+    id: Text
+    key_id: Text
+    public_key: str | KeyFileDict
+    folders: Texts
+
+
+class AuthDict(TypedDict, total=False):
+    """Who may call."""
+
+    api_keys: Sequence[Text | ApiKeyDict]
+    iam_tokens: Sequence[Text | IamTokenDict]
+    oauth_tokens: Sequence[Text | OAuthTokenDict]
+    service_accounts: Sequence[Text | ServiceAccountDict]
+
+
+class QuotaLimitDict(TypedDict, total=False):
+    """How many calls are let in at once and in a length of time; all the calls named share them."""
+
+    call: QuotaCall | Sequence[QuotaCall]
+    at_once: Most
+    per_second: Most
+    per_minute: Most
+    per_hour: Most
+    per_day: Most
+    by: QuotaBy
+
+
+class QuotasDict(TypedDict, total=False):
+    """What is let in; `limits` stand over those of the preset."""
+
+    preset: QuotaPreset
+    limits: Sequence[QuotaLimitDict]
+
+
 class GivenDatasetDict(TypedDict, total=False):
     """A dataset that is there from the start."""
 
@@ -295,3 +417,5 @@ class FileDict(TypedDict, total=False):
     datasets: Mapping[str, GivenDatasetDict]
     rules: Sequence[RuleDict]
     fallback: ReplyDict
+    auth: Gate | AuthDict
+    quotas: QuotasDict

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from ..call import Call, parsed
 from ..calls import CALLS_BY_METHOD
 from ..engine.choose import apply, choose
@@ -30,6 +32,13 @@ def decide(call: Call) -> tuple[Play, str]:
     call.headers = [pair for pair in call.headers if pair[0] not in scripted] + list(play.headers)
     call.trailers.extend(play.trailers)
     return play, f"{delta.identity}/{index}"
+
+
+async def at_once(call: Call) -> AsyncIterator[bytes]:
+    """The handler of a method that is answered with one message."""
+    play, _ = decide(call)
+    await begin(play, call)
+    yield play.final().SerializeToString(deterministic=True)
 
 
 async def begin(play: Play, call: Call) -> int:

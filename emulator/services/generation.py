@@ -9,6 +9,7 @@ from ..calls import CALLS_BY_METHOD, METHODS_BY_CALL, OPERATIONS
 from ..gates import Handler
 from ..operations import PREFIXES, Record
 from ..replies.timeline import default_timeline
+from ..rules.model_uri import Model
 from .decide import begin, decide
 
 
@@ -24,7 +25,8 @@ def handlers() -> Mapping[str, Handler]:
         if session.immediate:
             play.timeline = (play.timeline or default_timeline(name)).at_first_get()
         id_ = session.operations.fresh(seed, PREFIXES[name])
-        record = Record(id_, name, call.at, session.account, play)
+        record = Record(id_, name, call.at, call.account or session.account, play)
+        record.folder = Model.parse(call.message.model_uri).folder
         if name == "completion_batch":
             record.task_id = session.operations.fresh(seed, "fbi", "task")
             record.dataset_id = session.operations.fresh(seed, "fds", "result")

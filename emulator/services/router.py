@@ -18,7 +18,7 @@ from ..clock import Monotonic
 from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.session import Finder
-from ..journal import Entry, masked
+from ..journal import Entry, masked, masked_reply, masked_request
 
 log = logging.getLogger("emulator.calls")
 MOST_TRAILER_BYTES = 4096
@@ -62,7 +62,7 @@ class Router:
                     entry.sent_at.append(call.at or clock.now())
                     entry.bytes_sent = max(entry.bytes_sent, len(message))
                     if entry.play is None:
-                        entry.replies.append(message)
+                        entry.replies.append(masked_reply(call.method, message))
                     yield message
             entry.code = "OK"
             entry.whole = True
@@ -109,7 +109,8 @@ class Router:
             call.headers.append(("x-client-request-id", client_id))
         metadata = masked(tuple(call.metadata))
         now = session.clock.now()
-        entry = call.entry = Entry(f"{kind[0]}{n}", call.method, "", call.request, metadata, call.peer, now)
+        request = masked_request(call.method, call.request)
+        entry = call.entry = Entry(f"{kind[0]}{n}", call.method, "", request, metadata, call.peer, now)
         entry.request_id = call.request_id
         entry.deadline = None if call.deadline is None else max(0.0, call.deadline - began)
         if not quiet:

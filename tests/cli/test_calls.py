@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire.client import asking
+from wire.client import asking, embedding
 
 from emulator import Emulator
 
@@ -42,7 +42,7 @@ Follow = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture
 def asked(serve: Serve, connect: Connect) -> Emulator:
     """An emulator that was asked three things: one is answered, one fails, one is matched by no rule."""
-    emulator = serve(RULES, now="2026-01-31T12:00:00Z", speed=1e6)
+    emulator = serve(RULES, now="2026-01-31T12:00:00Z", speed=1000)
     client = connect(emulator)
     client.complete(asking("Привет", stream=True))
     client.complete(asking("занято"))
@@ -140,6 +140,16 @@ def test_messages_are_shown_with_their_instants(run: Run, asked: Emulator) -> No
     shown = [(match[1], float(match[2])) for match in found if match is not None]
     assert [number for number, _ in shown] == ["1", "2", "3"]
     assert [round(at - shown[0][1], 2) for _, at in shown] == [0, 1, 2]
+
+
+def test_a_vector_is_cut_and_whole_in_json(run: Run, serve: Serve, connect: Connect) -> None:
+    emulator = serve()
+    connect(emulator).call("EmbeddingsService/TextEmbedding", embedding("Привет"))
+    shown = run("calls", "--kind", "text_embedding", "--messages", "--target", emulator.target).output
+    assert "… (256 numbers)" in shown
+    assert len(shown) < 1000
+    whole = run("calls", "--json", "--messages", "--target", emulator.target).output
+    assert len(json.loads(whole)["calls"][0]["replies"][0]["embedding"]) == 256
 
 
 def test_json_has_every_field_and_the_messages_as_objects(run: Run, asked: Emulator) -> None:

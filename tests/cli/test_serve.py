@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import pytest
 from wire.client import Client, asking, drawing, eventually
 
 from emulator.api import GetOperationRequest, ListApiEndpointsRequest
+from emulator.config import Config
 
 if TYPE_CHECKING:
     from .conftest import Run, Write
@@ -396,4 +398,30 @@ def test_every_option_has_its_environment_variable_in_the_help(run: Run) -> None
     options = set(re.findall(r"--([a-z-]+)", help_)) - {"help", "port-"}
     variables = set(re.findall(r"FM_EMULATOR_([A-Z_]+)", help_))
     assert {option.upper().replace("-", "_") for option in options} >= variables >= {"FIXTURES", "PORT", "READY_FILE"}
-    assert len(variables) == 20
+    assert variables == {field.name.upper() for field in dataclasses.fields(Config)}
+
+
+# -- who may call
+
+
+def key(text: str) -> list[tuple[str, str]]:
+    return [("authorization", f"Api-Key {text}")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["--api-key", "AQVN-one", "--api-key", "AQVN-two"], {}, "2 API keys listed"),
+        ([], {"FM_EMULATOR_API_KEY": "AQVN-one AQVN-two"}, "2 API keys listed"),
+        (["--require-auth"], {}, "any that is well-formed"),
+    ],
+)
+def test_options_shut_the_api_and_the_log_says_so(
+    start: Start, arguments: list[str], environment: dict[str, str], told: str
+) -> None:
+    served = start(*arguments, **environment)
+    with Client(served.target) as client:
+        assert client.complete(asking("?")).code == "UNAUTHENTICATED"
+        assert client.complete(asking("?"), metadata=key("AQVN-two")).code == "OK"
+    assert f"calls have to show a credential: {told}" in served.log
+    assert "AQVN-two" not in served.log

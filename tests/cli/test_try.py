@@ -229,3 +229,48 @@ def test_mistakes_in_fixtures_are_told_as_check_tells_them(run: Run, write: Writ
     file = write("rules:\n- reply: {txt: a}\n")
     result = run("try", "--fixtures", file, "?")
     assert (result.exit_code, result.output) == (1, run("check", file).output)
+
+
+# -- what measures a text
+
+
+def test_tokens_are_shown_in_a_line(run: Run) -> None:
+    output = run("try", "--call", "tokenize", "Ну, привет").output
+    assert '"tokens": "4 tokens: <s> ▁Ну , ▁привет"' in output
+    assert "15 tokens: <s> ▁Пользователь : ▁ping" in run("try", "--call", "tokenize_completion", "ping").output
+
+
+def test_a_vector_is_shown_by_its_beginning(run: Run, write: Write) -> None:
+    output = run("try", "--call", "text_embedding", "--dim", 8, "--model", "text-search-query", "Привет").output
+    assert '"embedding": "8 numbers: ' in output
+    assert output.splitlines()[1].endswith(', …",')
+    file = write({"rules": [{"name": "v", "reply": {"embedding": [0.6, 0.8]}}]})
+    output = run("try", "--fixtures", file, "--call", "text_embedding", "Привет").output
+    assert '"embedding": "2 numbers: 0.6, 0.8"' in output
+    assert "answered by: v" in output
+
+
+def test_a_class_is_chosen_among_the_given_labels(run: Run, write: Write) -> None:
+    shown = run("try", "--call", "few_shot_classify", "--label", "спорт", "--label", "кино", "Новое кино").output
+    predictions = json.loads(shown[: shown.index("\n\nanswered by")])["predictions"]
+    assert list(predictions) == ["спорт", "кино"]
+    assert predictions["кино"] > 0.9
+    file = write({"rules": [{"name": "t", "when": {"task": "Куда?"}, "reply": {"predictions": {"туда": 1}}}]})
+    asked = ("try", "--fixtures", file, "--call", "few_shot_classify", "--label", "туда", "--label", "сюда", "a")
+    assert "answered by: default" in run(*asked).output
+    assert "answered by: t" in run(*asked, "--task", "Куда?").output
+    assert "note" not in run(*asked, "--task", "Куда?").output
+
+
+def test_a_choice_without_labels_says_what_to_give(run: Run) -> None:
+    result = run("try", "--call", "few_shot_classify", "a")
+    assert result.exit_code == 1
+    assert "label: say what to choose from" in result.output + result.stderr
+    result = run("try", "--call", "few_shot_classify", "--label", "один", "a")
+    assert "labels: Number of elements must be in the range of 2 to 20" in result.output
+
+
+def test_the_whole_request_may_be_a_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps({"modelUri": "cls://b1g/bt1", "text": "Отлично!"}), "utf-8")
+    assert '"positive": 0.9' in run("try", "--call", "classify", "--request", file).output

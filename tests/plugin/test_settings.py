@@ -28,13 +28,14 @@ fm_emulator_now = 2026-01-31T12:00:00Z
 fm_emulator_frozen = true
 fm_emulator_speed = 60
 fm_emulator_lenient = true
+fm_emulator_quotas = real
 fm_emulator_immediate = false
 """
     test = """
 def test_it(fm_emulator):
     config = fm_emulator.config
     assert (config.strict, config.lenient, config.immediate, config.frozen) == (True, True, False, True)
-    assert (config.seed, config.speed) == (7, 60.0)
+    assert (config.seed, config.speed, config.quotas) == (7, 60.0, "real")
     assert str(fm_emulator.clock.now) == "2026-01-31 12:00:00+00:00"
     assert [rule.file for rule in fm_emulator.book.rules] == ["shared/one.yaml", "more/two.yaml"]
 """

@@ -13,7 +13,7 @@ from wire.client import asking
 from emulator.api import CompletionResponse
 from emulator.errors import Code, Status
 from emulator.replies.completion import text_reply, tool_reply
-from emulator.replies.streams import FOREVER, MODES, Cutting, Step, pieces_of, steps
+from emulator.replies.streams import FOREVER, MODES, Cutting, Step, pieces_of, spelled_out, steps
 from emulator.rules.decode import decode
 from emulator.rules.inline import nodes_of
 from emulator.rules.model import Stream
@@ -185,3 +185,29 @@ def test_tool_calls_are_one_message() -> None:
     final = tool_reply(Subject("completion", request, b"", {}), [("get_weather", {"city": "Москва"})])
     (only,) = steps(final, Cutting(spec(tokens=1, first_after="1s"), Seed(0)))
     assert only == Step(1000 * MS, final)
+
+
+PACES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "first_after": st.sampled_from(["1s", {"p50": "1s", "p95": "5s"}]),
+        "every": st.sampled_from(["20ms", {"p50": "800ms", "p95": "3s"}]),
+        "stall": st.just({"after": 1, "for": "1m"}),
+    },
+)
+PIECES = st.just({"pieces": ["Жил", {"text": "-был", "completion_tokens": 3, "after": "2s"}, " кот"]})
+
+
+@given(st.text(max_size=120), st.one_of(CUTS, PIECES), PACES, st.integers(0, 9), st.sampled_from([None, 1, 40]))
+def test_a_stream_that_is_spelled_out_has_the_same_steps(
+    text: str, cut: dict[str, Any], pace: dict[str, Any], seed: int, tokens: int | None
+) -> None:
+    final = reply("Жил-был кот" if "pieces" in cut else text)
+    if tokens is not None:
+        final.usage.completion_tokens = tokens
+    cutting = Cutting(spec(**cut, **pace), Seed(seed))
+
+    def told(by: Cutting) -> list[tuple[int, bytes]]:
+        return [(s.wait, b"" if s.message is None else s.message.SerializeToString()) for s in steps(final, by)]
+
+    assert told(Cutting(spelled_out(final, cutting), Seed(seed + 1))) == told(cutting)

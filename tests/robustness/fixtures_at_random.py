@@ -12,8 +12,12 @@ from typing import Any
 import msgspec.inspect as inspect
 from hypothesis import strategies as st
 
+from emulator.calls import ALL_CALLS, CHATS
 from emulator.replies.completion import STATUSES
+from emulator.replies.layers import CONTENT
+from emulator.replies.measures import ANSWERED
 from emulator.rules import model
+from emulator.rules.conditions import FIELDS
 
 from .requests_at_random import NAMES, ODD_TEXTS, WORDS, json_values
 
@@ -24,6 +28,7 @@ TEMPLATES = [
     "{{ request }}",
     "{{ metadata['x-a'] }}",
     "{{ question | last_word }}",
+    "{{ text }} {{ labels }} {{ task }} {{ dim }}",
     "{{ 10 ** 900 }}",
     "{{ vars.a }}",
     "{% for i in range(9) %}{{ i }}{% endfor %}",
@@ -61,6 +66,8 @@ PATHS = [
     "temperature",
     "stream",
     "no.such",
+    "labels.*",
+    "dim",
     "messages.x",
     "",
     "seed",
@@ -88,6 +95,9 @@ MESSAGES = [
     {"alternatives": [{"message": {"tool_call_list": {"tool_calls": [{}]}}}]},
     {"no": 1},
     {"usage": {"total_tokens": "x"}},
+    {"predictions": [{"label": "a", "confidence": 2}]},
+    {"tokens": [{"id": "-1", "text": "{{ text }}"}]},
+    {"embedding": [0.5, "NaN"]},
     {"alternatives": [{"message": {"text": "{{ question }}"}, "status": 99}]},
     {"usage": {"total_tokens": "{{ 2 ** 70 }}"}},
 ]
@@ -120,6 +130,7 @@ _KEYS: dict[str, list[str]] = {
     "tool_results": ["*", *NAMES],
     "state": ["order", "a.b", ""],
     "tool_calls": NAMES,
+    "predictions": [*WORDS, ""],
 }
 _LEAF = {"tool_calls", "details", "json", "message"}
 
@@ -177,13 +188,16 @@ def _struct(cls: Any, plausible: bool, depth: int = 0) -> st.SearchStrategy[dict
             must = [
                 f for f in fields if f.encode_name in ("when", draw(st.sampled_from(["reply", "reply", "replies"])))
             ]
-            may = [f for f in may if f not in must]
+            other = ("reply", "replies") if plausible else ()
+            may = [f for f in may if f not in must and f.encode_name not in other]
         most = 2 if plausible else 4
         some = st.lists(st.sampled_from(may), max_size=most, unique_by=lambda f: f.name) if may else st.just([])
         chosen = must + draw(some)
         if cls in (model.Reply, model.Turn) and plausible:
             chosen = _one_thing(chosen)
         out = {f.encode_name: draw(values[f.encode_name]) for f in chosen}
+        if cls is model.Rule and plausible:
+            _go_together(out)
         if not plausible and draw(st.integers(0, 5)) == 0:
             out[draw(st.sampled_from(["strem", "", "not", "текст", "1", "all"]))] = draw(_IMPLAUSIBLE)
         return out
@@ -192,8 +206,32 @@ def _struct(cls: Any, plausible: bool, depth: int = 0) -> st.SearchStrategy[dict
 
 
 def _one_thing(chosen: list[Any]) -> list[Any]:
-    things = [f for f in chosen if f.encode_name in ("text", "json", "tool_calls", "image", "message", "error")]
+    things = [f for f in chosen if f.encode_name in CONTENT]
     return [f for f in chosen if f not in things[1:]]
+
+
+_ANSWERED = {
+    **dict.fromkeys(("text", "json", "tool_calls", "status", "stream", "usage"), CHATS),
+    "image": frozenset({"generate_image"}),
+    **ANSWERED,
+}
+
+
+def _go_together(rule: dict[str, Any]) -> None:
+    """Leave out of a plausible rule what its replies and its other conditions rule out; most would load no more."""
+    said = rule["replies"] if "replies" in rule else [rule.get("reply", {})]
+    fits = ALL_CALLS.intersection(*(calls for reply in said for name, calls in _ANSWERED.items() if name in reply))
+    when = rule.get("when", {})
+    for name in [name for name in when if name in FIELDS]:
+        both = fits & FIELDS[name][1]
+        fits = both or fits
+        if not both:
+            del when[name]
+    named = rule.get("call", [])
+    if not when:
+        rule.pop("when", None)
+    if not fits.issuperset([named] if isinstance(named, str) else named):
+        del rule["call"]
 
 
 def _value(info: Any, name: str, plausible: bool, depth: int) -> st.SearchStrategy[Any]:

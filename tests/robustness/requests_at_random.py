@@ -138,6 +138,11 @@ schemas = st.dictionaries(
 
 _MODELS = [f"gpt://b1gtest/{m}" for m in ("yandexgpt/latest", "yandexgpt/rc", "yandexgpt-lite", "llama/latest", "м")]
 _PICTURE_MODELS = ["art://b1gtest/yandex-art/latest", "art://b1gtest/yandex-art"]
+_MODELS_BY_METHOD = {
+    "image": _PICTURE_MODELS,
+    "Embedding": ["emb://b1gtest/text-search-doc/latest", "emb://b1gtest/text-search-query"],
+    "Classif": ["cls://b1gtest/yandexgpt/latest", "cls://b1gtest/bt1"],
+}
 _BY_NAME: dict[str, Any] = {
     "role": st.one_of(st.sampled_from(["user", "user", "assistant", "system"]), texts),
     "name": st.sampled_from(NAMES),
@@ -187,24 +192,33 @@ def metadata() -> st.SearchStrategy[list[tuple[str, Any]]]:
 def requests(method: str) -> st.SearchStrategy[Any]:
     """Requests of the method at `method`, from nearly right to any at all."""
     input_ = METHODS[method].input
-    return st.booleans().flatmap(lambda plausible: _messages(input_, plausible, "image" in method.lower()))
+    models = next((uris for word, uris in _MODELS_BY_METHOD.items() if word in method), _MODELS)
+    return st.booleans().flatmap(lambda plausible: _messages(input_, plausible, models))
 
 
 @st.composite
-def _messages(draw: st.DrawFn, cls: Any, plausible: bool, picture: bool, depth: int = 0) -> Any:
+def _messages(draw: st.DrawFn, cls: Any, plausible: bool, models: list[str], depth: int = 0) -> Any:
     message = cls()
     oneofs = {f.name: o for o in cls.DESCRIPTOR.oneofs if len(o.fields) > 1 for f in o.fields}
     chosen = {o.name: draw(st.sampled_from([f.name for f in o.fields])) for o in cls.DESCRIPTOR.oneofs}
     for field in cls.DESCRIPTOR.fields:
         if field.name in oneofs and chosen[oneofs[field.name].name] != field.name:
             continue
-        wanted = plausible and field.name in ("model_uri", "messages", "text", "role", "source_dataset_id", "function")
+        wanted = plausible and field.name in (
+            "model_uri",
+            "messages",
+            "text",
+            "role",
+            "source_dataset_id",
+            "function",
+            "labels",
+        )
         if wanted or draw(st.booleans()):
-            _fill(draw, message, field, plausible, picture, depth)
+            _fill(draw, message, field, plausible, models, depth)
     return message
 
 
-def _fill(draw: Any, message: Any, field: Any, plausible: bool, picture: bool, depth: int) -> None:
+def _fill(draw: Any, message: Any, field: Any, plausible: bool, models: list[str], depth: int) -> None:
     kind = field.message_type
     if kind is not None and kind.full_name == "google.protobuf.Struct":
         struct = getattr(message, field.name)
@@ -220,29 +234,29 @@ def _fill(draw: Any, message: Any, field: Any, plausible: bool, picture: bool, d
         return
     repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
     if not repeated:
-        _put(draw, message, field, plausible, picture, depth)
+        _put(draw, message, field, plausible, models, depth)
         return
     for _ in range(draw(st.integers(1 if plausible else 0, 3))):
         if kind is None:
-            getattr(message, field.name).append(draw(_scalars(field, plausible, picture)))
+            getattr(message, field.name).append(draw(_scalars(field, plausible, models)))
             continue
         element = getattr(message, field.name).add()
-        element.CopyFrom(draw(_messages(type(element), plausible, picture, depth + 1)))
+        element.CopyFrom(draw(_messages(type(element), plausible, models, depth + 1)))
 
 
-def _put(draw: Any, message: Any, field: Any, plausible: bool, picture: bool, depth: int) -> None:
+def _put(draw: Any, message: Any, field: Any, plausible: bool, models: list[str], depth: int) -> None:
     if field.message_type is None:
-        setattr(message, field.name, draw(_scalars(field, plausible, picture)))
+        setattr(message, field.name, draw(_scalars(field, plausible, models)))
         return
     inner = getattr(message, field.name)
     inner.SetInParent()
-    inner.CopyFrom(draw(_messages(type(inner), plausible, picture, depth + 1)))
+    inner.CopyFrom(draw(_messages(type(inner), plausible, models, depth + 1)))
 
 
-def _scalars(field: Any, plausible: bool, picture: bool) -> st.SearchStrategy[Any]:
+def _scalars(field: Any, plausible: bool, models: list[str]) -> st.SearchStrategy[Any]:
     kind = _TYPES[field.type]
     if field.name == "model_uri":
-        right = st.sampled_from(_PICTURE_MODELS if picture else _MODELS)
+        right = st.sampled_from(models)
         return right if plausible else st.one_of(right, texts)
     if field.name == "text" and plausible:
         return st.one_of(st.sampled_from(WORDS), texts.filter(bool))

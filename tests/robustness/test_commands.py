@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from wire.client import Client, asking, eventually
 
 from emulator import Emulator
+from emulator.calls import METHODS_BY_CALL
 from emulator.cli import cli
 
 from .frames import RawClient
@@ -63,6 +64,11 @@ def test_any_text_can_be_tried() -> None:
                 ["--call", "generate_image"],
                 ["--call", "completion_batch"],
                 ["--call", "completion_async"],
+                ["--call", "tokenize"],
+                ["--call", "tokenize_completion"],
+                ["--call", "text_embedding", "--dim", "3"],
+                ["--call", "classify"],
+                ["--call", "few_shot_classify", "--label", "a", "--label", "б"],
                 ["--repeat", "2"],
             ]
         ),
@@ -81,7 +87,7 @@ def test_any_text_can_be_tried() -> None:
 
 def test_any_json_can_be_tried_as_a_request(tmp_path: Path) -> None:
     @looking(60)
-    @given(json_values, st.sampled_from(["completion", "completion_batch", "generate_image"]))
+    @given(json_values, st.sampled_from(sorted(METHODS_BY_CALL)))
     def holds(value: Any, call: str) -> None:
         run("try", "--request", "-", "--call", call, stdin=json.dumps(value))
         run("try", "--request", "-", "--call", call, "--lenient", stdin=json.dumps({"messages": value, "tools": value}))

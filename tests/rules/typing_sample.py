@@ -51,6 +51,13 @@ ACCEPTED: list[FileDict] = [
         "defaults": {"delay": "20ms", "model_version": 5, "headers": {"x-n": 1}, "operation": {"done_after": "1s"}},
         "snippets": {"busy": {"error": "UNAVAILABLE"}},
         "fallback": {"text": "Не знаю"},
+        "quotas": {
+            "preset": "real",
+            "limits": [
+                {"call": "completion", "at_once": 2, "per_day": "unlimited"},
+                {"call": ("tokenize", "datasets"), "per_second": 0, "by": "folder"},
+            ],
+        },
     },
     {
         "rules": (
@@ -109,6 +116,9 @@ ACCEPTED: list[FileDict] = [
                 "expect": {"at_least": 1},
             },
             {"expect": 1, "reply": {"text": "да"}},
+            {"call": "tokenize", "reply": {"tokens": ["<s>", {"text": "▁да", "id": 7, "special": False}, 5]}},
+            {"when": {"text": {"word": "да"}, "dim": 3}, "reply": {"embedding": [0.6, 1]}},
+            {"when": {"labels": words, "task": "Что?"}, "reply": {"predictions": {"да": 0.9, "нет": 0}}},
         )
     },
 ]
@@ -141,4 +151,6 @@ a_spread_where_none_is_drawn: StageDict = {"at": {"p50": "1s", "p95": "2s"}}  # 
 a_number_as_text: StreamDict = {"words": "2"}  # type: ignore[typeddict-item]
 a_poll_as_text: OperationDict = {"polls": {"2": "ABORTED"}}  # type: ignore[dict-item]
 an_error_by_number: ErrorDict = {"code": 14}  # type: ignore[typeddict-item]
+a_token_without_its_name: ReplyDict = {"tokens": [{"txt": "да"}]}  # type: ignore[list-item]
+a_vector_of_texts: ReplyDict = {"embedding": ["0.6"]}  # type: ignore[list-item]
 bytes_for_a_text: ReplyDict = {"text": b"x"}  # type: ignore[typeddict-item]

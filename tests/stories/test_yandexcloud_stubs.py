@@ -12,8 +12,16 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from wire.client import eventually
 from yandex.cloud.ai.foundation_models.v1 import text_common_pb2 as common
 from yandex.cloud.ai.foundation_models.v1.batch_inference_task_status_pb2 import BatchInferenceTaskStatus
+from yandex.cloud.ai.foundation_models.v1.embedding import embedding_service_pb2 as embedding
+from yandex.cloud.ai.foundation_models.v1.embedding import embedding_service_pb2_grpc as embedding_stubs
 from yandex.cloud.ai.foundation_models.v1.image_generation import image_generation_service_pb2 as image
 from yandex.cloud.ai.foundation_models.v1.image_generation import image_generation_service_pb2_grpc as image_stubs
+from yandex.cloud.ai.foundation_models.v1.text_classification import (
+    text_classification_service_pb2 as classification,
+)
+from yandex.cloud.ai.foundation_models.v1.text_classification import (
+    text_classification_service_pb2_grpc as classification_stubs,
+)
 from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2 as text
 from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2_grpc as text_stubs
 from yandex.cloud.endpoint import api_endpoint_service_pb2 as endpoint
@@ -163,8 +171,19 @@ def test_error_details_unpack_into_official_classes(channel: grpc.Channel) -> No
 
 
 @pytest.mark.parametrize("fixtures", [{}])
-def test_a_neighbours_method_is_unimplemented(channel: grpc.Channel) -> None:
-    with pytest.raises(grpc.RpcError) as failed:
-        text_stubs.TokenizerServiceStub(channel).Tokenize(text.TokenizeRequest(text="раз"))
-    error: Any = failed.value
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+def test_the_calls_about_a_text_are_answered_in_official_messages(channel: grpc.Channel) -> None:
+    tokenizer = text_stubs.TokenizerServiceStub(channel)
+    told = tokenizer.Tokenize(text.TokenizeRequest(model_uri="gpt://b1gtest/yandexgpt", text="раз два"))
+    assert [token.text for token in told.tokens] == ["<s>", "▁раз", "▁два"]
+    assert len(tokenizer.TokenizeCompletion(request("раз")).tokens) == 15
+    vector = embedding_stubs.EmbeddingsServiceStub(channel).TextEmbedding(
+        embedding.TextEmbeddingRequest(model_uri="emb://b1gtest/text-search-doc/latest", text="раз")
+    )
+    assert len(vector.embedding) == 256
+    classifier = classification_stubs.TextClassificationServiceStub(channel)
+    few = classification.FewShotTextClassificationRequest(
+        model_uri="cls://b1gtest/yandexgpt/latest", task_description="?", labels=["раз", "два"], text="раз"
+    )
+    assert [sure.label for sure in classifier.FewShotClassify(few).predictions] == ["раз", "два"]
+    tuned = classification.TextClassificationRequest(model_uri="cls://b1gtest/bt1", text="раз")
+    assert classifier.Classify(tuned).predictions

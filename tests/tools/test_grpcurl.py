@@ -25,6 +25,14 @@ GET_OPERATION = "yandex.cloud.operation.OperationService/Get"
 CANCEL_OPERATION = "yandex.cloud.operation.OperationService/Cancel"
 GET_ENDPOINT = "yandex.cloud.endpoint.ApiEndpointService/Get"
 LIST_ENDPOINTS = "yandex.cloud.endpoint.ApiEndpointService/List"
+TOKENIZE = f"{MODELS}.TokenizerService/Tokenize"
+TOKENIZE_COMPLETION = f"{MODELS}.TokenizerService/TokenizeCompletion"
+EMBED = f"{MODELS}.EmbeddingsService/TextEmbedding"
+CLASSIFY = f"{MODELS}.text_classification.TextClassificationService/Classify"
+FEW_SHOT_CLASSIFY = f"{MODELS}.text_classification.TextClassificationService/FewShotClassify"
+CREATE_TOKEN = "yandex.cloud.iam.v1.IamTokenService/Create"
+CREATE_TOKEN_FOR = "yandex.cloud.iam.v1.IamTokenService/CreateForServiceAccount"
+REVOKE_TOKEN = "yandex.cloud.iam.v1.IamTokenService/Revoke"
 DATASETS = "yandex.cloud.ai.dataset.v1.DatasetService"
 OF_DATASETS = {
     f"{DATASETS}/{name}"
@@ -44,6 +52,14 @@ METHODS = {
     CANCEL_OPERATION,
     GET_ENDPOINT,
     LIST_ENDPOINTS,
+    TOKENIZE,
+    TOKENIZE_COMPLETION,
+    EMBED,
+    CLASSIFY,
+    FEW_SHOT_CLASSIFY,
+    CREATE_TOKEN,
+    CREATE_TOKEN_FOR,
+    REVOKE_TOKEN,
 }
 
 QUESTION = {"modelUri": "gpt://b1gtest/yandexgpt", "messages": [{"role": "user", "text": "Привет"}]}
@@ -177,6 +193,15 @@ def test_an_image_is_asked_for_and_found_under_its_operation(invoke: Invoke) -> 
     assert fetched["id"] == created["id"]
 
 
+def test_a_prompt_is_tokenized_a_text_embedded_and_classified(invoke: Invoke) -> None:
+    (tokens,) = invoke(TOKENIZE_COMPLETION, QUESTION)
+    assert tokens["tokens"][0] == {"id": "1", "text": "<s>", "special": True}
+    (vector,) = invoke(EMBED, {"modelUri": "emb://b1gtest/text-search-doc/latest", "text": "Привет", "dim": "16"})
+    assert len(vector["embedding"]) == 16
+    (sure,) = invoke(CLASSIFY, {"modelUri": "cls://b1gtest/bt1", "text": "Привет"})
+    assert sum(each["confidence"] for each in sure["predictions"]) == pytest.approx(1)
+
+
 def test_every_method_of_datasets_is_answered(invoke: Invoke) -> None:
     fields = {"folderId": "b1gtest", "taskType": "TextToTextGenerationRequest", "uploadFormat": "jsonlines"}
     (created,) = invoke(f"{DATASETS}/Create", fields)
@@ -205,6 +230,13 @@ def test_endpoints_are_listed_and_got(invoke: Invoke, target: str) -> None:
     assert {"id": "operation", "address": f"localhost:{port}"} in listed["endpoints"]
     (got,) = invoke(GET_ENDPOINT, {"apiEndpointId": "operation"})
     assert got == {"id": "operation", "address": f"localhost:{port}"}
+
+
+def test_tokens_are_issued_and_revoked(invoke: Invoke) -> None:
+    (user,) = invoke(CREATE_TOKEN, {"yandexPassportOauthToken": "y0_any"})
+    (account,) = invoke(CREATE_TOKEN_FOR, {"serviceAccountId": "aje00000000000000001"})
+    assert user["iamToken"].startswith("t1.9eu")
+    assert invoke(REVOKE_TOKEN, {"iamToken": account["iamToken"]}) == [{"subjectId": "aje00000000000000001"}]
 
 
 def test_health_is_checked_by_either_tool(invoke: Invoke) -> None:

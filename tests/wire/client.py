@@ -11,7 +11,18 @@ from typing import Any, TypeVar
 
 import grpc
 
-from emulator.api import METHODS, CompletionRequest, GetOperationRequest, ImageGenerationRequest, Operation, RpcStatus
+from emulator.api import (
+    METHODS,
+    CompletionRequest,
+    FewShotTextClassificationRequest,
+    GetOperationRequest,
+    ImageGenerationRequest,
+    Operation,
+    RpcStatus,
+    TextClassificationRequest,
+    TextEmbeddingRequest,
+    TokenizeRequest,
+)
 
 FOLDER = "b1gtest"
 MODEL = f"gpt://{FOLDER}/yandexgpt/latest"
@@ -123,6 +134,36 @@ def drawing(prompt: str = "кот", model: str = f"art://{FOLDER}/yandex-art/lat
     """An ImageGenerationRequest."""
     request = ImageGenerationRequest(model_uri=model, generation_options=more)
     request.messages.add(text=prompt)
+    return request
+
+
+def tokenizing(text: str = "Привет", model: str = MODEL) -> Any:
+    """A TokenizeRequest."""
+    return TokenizeRequest(model_uri=model, text=text)
+
+
+def embedding(
+    text: str = "Привет", dim: int | None = None, model: str = f"emb://{FOLDER}/text-search-doc/latest"
+) -> Any:
+    """A TextEmbeddingRequest."""
+    request = TextEmbeddingRequest(model_uri=model, text=text)
+    if dim is not None:
+        request.dim.value = dim
+    return request
+
+
+def classifying(text: str = "Привет", model: str = f"cls://{FOLDER}/bt10000000000000000a") -> Any:
+    """A TextClassificationRequest to a tuned model."""
+    return TextClassificationRequest(model_uri=model, text=text)
+
+
+def choosing(text: str, *labels: str, task: str = "О чём текст?", **samples: str) -> Any:
+    """A FewShotTextClassificationRequest; `samples` are texts by their labels."""
+    request = FewShotTextClassificationRequest(
+        model_uri=f"cls://{FOLDER}/yandexgpt/latest", text=text, labels=labels, task_description=task
+    )
+    for label, sample in samples.items():
+        request.samples.add(text=sample, label=label)
     return request
 
 

@@ -53,7 +53,7 @@ def same(recorded: Any, told: Any, given: dict[str, str], name: str = "") -> Non
         assert len(told) == len(recorded)
         for one, other in zip(recorded, told, strict=True):
             same(one, other, given)
-    elif name in IDS:
+    elif name in IDS and not recorded.isdecimal():  # a token's id is a number
         assert ID.fullmatch(recorded), "an id of a recording has the service's shape"
         assert ID.fullmatch(told)
         assert told[:3] == recorded[:3]
@@ -82,4 +82,5 @@ def test_every_recorded_shape_is_there() -> None:
         "run_deferred",
         "run_stream",
         "structured_output",
+        "tokenize",
     }

@@ -40,12 +40,14 @@ FIXTURES: dict[str, Any] = {
             "operation": {"timeline": [{"at": "10s", "status": "IN_PROGRESS"}, {"at": "1m", "status": "COMPLETED"}]},
         },
         {"call": "completion_async", "reply": {"text": "по счёту"}, "operation": {"done_after_polls": 2}},
-    ]
+    ],
+    "quotas": {"limits": [{"call": "completion", "per_minute": 3}, {"call": "operations", "per_hour": 4}]},
 }
 QUESTIONS = ("раз", "два", "вот", "дальше", "долго", "иное")
 steps = st.one_of(
     st.tuples(st.just("complete"), st.sampled_from(QUESTIONS), st.booleans()),
     st.tuples(st.just("async"), st.sampled_from(QUESTIONS)),
+    st.tuples(st.just("again"), st.sampled_from(QUESTIONS[:3]), st.booleans(), st.sampled_from("абв")),
     st.tuples(st.just("batch"), st.sampled_from(["набор", "другой"])),
     st.tuples(st.just("image"), st.sampled_from(["кот", "пёс"])),
     st.tuples(st.sampled_from(["Get", "Cancel"]), st.integers(0, 5)),
@@ -70,6 +72,11 @@ class Player:
         kind, *more = step
         if kind == "complete":
             return self._seen(self.client.complete(asking(more[0], stream=more[1])))
+        if kind == "again":
+            key = [("idempotency-key", more[2])]
+            if more[1]:
+                return self._seen(self.client.complete(asking(more[0], stream=True), metadata=key))
+            return self._begun(self.client.call("TextGenerationAsyncService/Completion", asking(more[0]), key))
         if kind == "async":
             return self._begun(self.client.call("TextGenerationAsyncService/Completion", asking(more[0])))
         if kind == "batch":

@@ -9,12 +9,16 @@ import pytest
 
 from emulator.api import BatchCompletionRequest, CompletionRequest
 
-from .client import FOLDER, Client, Reply, asking, drawing
+from .client import FOLDER, MODEL, Client, Reply, asking, choosing, classifying, drawing, embedding, tokenizing
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
 
-TEXT_CALLS = ("TextGenerationService/Completion", "TextGenerationAsyncService/Completion")
+TEXT_CALLS = (
+    "TextGenerationService/Completion",
+    "TextGenerationAsyncService/Completion",
+    "TokenizerService/TokenizeCompletion",
+)
 PICTURE = "ImageGenerationAsyncService/Generate"
 BATCH = "TextGenerationBatchService/Completion"
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -78,6 +82,37 @@ BATCHES: dict[str, tuple[Any, str]] = {
         r"Validation error:\nsource_dataset_id: Field is required",
     ),
 }
+TOKENIZER, VECTOR = "TokenizerService/Tokenize", "EmbeddingsService/TextEmbedding"
+CLASSES, FEW_SHOT = "TextClassificationService/Classify", "TextClassificationService/FewShotClassify"
+LONG = in_session("text length is 100001, which is outside the range (0, 100000]")
+EMPTY = in_session("text length is 0, which is outside the range (0, 100000]")
+LABELS = r"Validation error:\nlabels: Number of elements must be in the range of 2 to 20"
+MEASURES: dict[str, tuple[str, Any, str]] = {
+    "tokenize-picture-model": (TOKENIZER, tokenizing(model="art://b1g/yandex-art"), "invalid model_uri"),
+    "tokenize-nothing": (TOKENIZER, tokenizing(""), EMPTY),
+    "tokenize-long": (TOKENIZER, tokenizing("ж" * 100_001), LONG),
+    "embed-text-model": (VECTOR, embedding(model=MODEL), "invalid model_uri"),
+    "embed-nothing": (VECTOR, embedding(""), EMPTY),
+    "embed-long": (VECTOR, embedding("ж" * 100_001), LONG),
+    "embed-dim-0": (VECTOR, embedding(dim=0), r"Validation error:\ndim: Value must be in the range of 1 to 4096"),
+    "embed-dim-big": (VECTOR, embedding(dim=2**62), r"Validation error:\ndim: Value must be in the range of 1 to 4096"),
+    "classify-text-model": (CLASSES, classifying(model=MODEL), "invalid model_uri"),
+    "classify-nothing": (CLASSES, classifying(""), EMPTY),
+    "choose-one-label": (FEW_SHOT, choosing("Привет", "a"), LABELS),
+    "choose-many-labels": (FEW_SHOT, choosing("Привет", *map(str, range(21))), LABELS),
+    "choose-empty-label": (FEW_SHOT, choosing("Привет", "a", ""), r"Validation error:\nlabels: Field is required"),
+    "choose-no-task": (
+        FEW_SHOT,
+        choosing("Привет", "a", "b", task=""),
+        r"Validation error:\ntask_description: Field is required",
+    ),
+    "choose-empty-sample": (
+        FEW_SHOT,
+        choosing("Привет", "a", "b", a=""),
+        r"Validation error:\nsamples: Field is required",
+    ),
+    "choose-nothing": (FEW_SHOT, choosing("", "a", "b"), EMPTY),
+}
 TEXTS = {**SEEN, **CHOSEN}
 
 
@@ -112,6 +147,17 @@ def test_a_batch_that_the_service_would_not_run_is_refused(serve: Serve, connect
     refused(ask(connect(serve()), BATCH, request), wording)
 
 
+@pytest.mark.parametrize("what", MEASURES)
+def test_a_text_that_the_service_would_not_measure_is_refused(serve: Serve, connect: Connect, what: str) -> None:
+    method, request, wording = MEASURES[what]
+    refused(ask(connect(serve()), method, request), wording)
+
+
+def test_a_prompt_that_is_too_long_to_be_answered_can_be_measured(serve: Serve, connect: Connect) -> None:
+    reply = connect(serve()).call("TokenizerService/TokenizeCompletion", asking("кот " * 20_000, "да", "кот " * 20_000))
+    assert len(reply.only.tokens) > 32_768
+
+
 def test_more_tokens_than_the_model_takes_are_refused(serve: Serve, connect: Connect) -> None:
     request = asking("кот " * 20_000, "да", "кот " * 20_000)
     reply = ask(connect(serve()), TEXT_CALLS[0], request)
@@ -128,6 +174,7 @@ def test_a_lenient_emulator_takes_what_the_service_would_refuse(serve: Serve, co
     client = connect(serve(lenient=True))
     asked = [(method, *case) for method in TEXT_CALLS for case in TEXTS.values()]
     asked += [(PICTURE, *case) for case in PICTURES.values()] + [(BATCH, *case) for case in BATCHES.values()]
+    asked += MEASURES.values()
     for method, request, wording in asked:
         assert ask(client, method, request).code == "OK", wording
 
@@ -143,6 +190,21 @@ def test_both_ends_of_the_temperature_are_taken(serve: Serve, connect: Connect, 
 )
 def test_every_form_of_a_text_models_uri_is_taken(serve: Serve, connect: Connect, uri: str) -> None:
     assert connect(serve()).complete(asking("Привет", model=uri)).code == "OK"
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        (TOKENIZER, tokenizing(model="ds://b1g/bt1abc")),
+        (VECTOR, embedding(model="emb://b1g/text-search-query")),
+        (VECTOR, embedding(model="emb://b1g/text-embeddings/latest@tuned1", dim=4096)),
+        (CLASSES, classifying(model="cls://b1g/bt14f74au2ap3q0f9ou4")),
+        (CLASSES, classifying(model="cls://b1g/yandexgpt-lite/latest@tuned1")),
+        (FEW_SHOT, choosing("Привет", *map(str, range(20)))),
+    ],
+)
+def test_every_form_of_another_models_uri_is_taken(serve: Serve, connect: Connect, method: str, request_: Any) -> None:
+    assert connect(serve()).call(method, request_).code == "OK"
 
 
 def test_the_longest_text_and_prompt_are_taken(serve: Serve, connect: Connect) -> None:

@@ -1,0 +1,159 @@
+"""Has this call been answered already? The same idempotency key and the same request get the same reply.
+
+The gate is always there. It looks at calls that change or cost something, and of those at the ones with a key; to the
+others it is not there. A call that comes while its like is under way waits for it, asleep in the clock's sense, and
+gets its reply, or takes its turn if the other failed. Nothing is known of what the real service does; all of it is
+chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+from .. import wording
+from ..call import Call, Pairs
+from ..calls import CALLS_BY_METHOD
+from ..errors import Code, Status
+from ..idempotency import Reply
+from ..replies.play import Play
+from . import Gate, Handler
+
+KEY = "idempotency-key"
+_AI = "/yandex.cloud.ai."
+
+REMEMBERED = frozenset(
+    {
+        *CALLS_BY_METHOD,
+        *(f"{_AI}batch_inference.v1.BatchInferenceService/{name}" for name in ("Cancel", "Delete")),
+        *(
+            f"{_AI}dataset.v1.DatasetService/{name}"
+            for name in (
+                "Create",
+                "Update",
+                "Delete",
+                "Validate",
+                "StartMultipartUploadDraft",
+                "FinishMultipartUploadDraft",
+            )
+        ),
+    }
+)
+"""The methods whose replies are remembered. Reads are not among them: the SDK puts a key on every call."""
+
+Performed = Callable[[Call, Play], AsyncIterator[bytes]]
+"""What plays a completion to a call, on a schedule that begins now."""
+
+
+def remembering(performed: Performed) -> Gate:
+    """The gate; `performed` plays the streams that are asked for again."""
+
+    def gate(call: Call, following: Handler) -> AsyncIterator[bytes]:
+        if call.method not in REMEMBERED:
+            return following(call)
+        key = call.header(KEY)
+        if not key:
+            return following(call)
+        mine, request = _whose(call, key), _digest(call)
+        if call.session.idempotency.knows(mine):
+            return _later(call, following, key, mine, request, performed)
+        return _first(call, following, mine, request)  # which is asked for its messages before another call comes
+
+    return gate
+
+
+async def _later(
+    call: Call, following: Handler, key: str, mine: bytes, request: bytes, performed: Performed
+) -> AsyncIterator[bytes]:
+    reply = await _earlier(call, key, mine, request)
+    answered = _first(call, following, mine, request) if reply is None else _again(call, reply, performed)
+    async with aclosing(answered) as messages:  # type: ignore[type-var]
+        async for message in messages:
+            yield message
+
+
+async def _earlier(call: Call, key: str, mine: bytes, request: bytes) -> Reply | None:
+    """The reply that the call has had before; None where it is its turn to be answered. Raises INVALID_ARGUMENT for a
+    key that came with another request.
+    """
+    session = call.session
+    memory = session.idempotency
+    while True:
+        reply, flight = memory.get(mine), memory.under_way(mine)
+        earlier = reply or flight
+        if earlier is None:
+            return None
+        if earlier.request != request:
+            call.entry.behaviour.append(f"its idempotency-key came with another request in {earlier.call}")
+            raise Status(Code.INVALID_ARGUMENT, wording.another_request(key))
+        if reply is None and flight is not None:
+            await session.clock.told(flight.over)
+            reply = flight.reply
+        if reply is not None and (not reply.operation_id or reply.operation_id in session.operations):
+            return reply
+        if reply is not None:  # its operation was forgotten, and nobody is served with an id that leads nowhere
+            memory.forget(mine)
+
+
+async def _first(call: Call, following: Handler, mine: bytes, request: bytes) -> AsyncIterator[bytes]:
+    """Answer the call, and remember what it was told if it goes well."""
+    entry, memory = call.entry, call.session.idempotency
+    own, sent = tuple(call.headers), list[bytes]()
+    flight = memory.begin(mine, request, entry.id)
+    try:
+        async with aclosing(following(call)) as messages:  # type: ignore[type-var]
+            async for message in messages:
+                if not entry.streamed:
+                    sent.append(message)
+                yield message
+        now = call.session.clock.now()
+        reply = Reply(call.method, request, now, entry.id, entry.rule, entry.operation_id)
+        reply.headers = [pair for pair in call.headers if pair not in own]
+        reply.trailers = list(call.trailers)
+        if entry.streamed:
+            reply.play = entry.play
+        else:
+            reply.messages = sent
+        # The play of a stream holds on to its request.
+        reply.size = len(call.request) + entry.bytes_sent if entry.streamed else sum(map(len, sent))
+        memory.keep(mine, flight, reply)
+    finally:
+        memory.end(mine, flight)
+
+
+async def _again(call: Call, reply: Reply, performed: Performed) -> AsyncIterator[bytes]:
+    """Answer the call with what it was told before; counters and states stay as they are."""
+    entry = call.entry
+    entry.rule, entry.operation_id = reply.rule, reply.operation_id
+    entry.behaviour.append(f"the reply of {reply.call} again, by its idempotency-key")
+    call.headers = _laid_over(call.headers, reply.headers)
+    call.trailers = _laid_over(call.trailers, reply.trailers)
+    if reply.play is None:
+        for message in reply.messages:
+            yield message
+        return
+    entry.play = reply.play
+    async with aclosing(performed(call, reply.play)) as messages:  # type: ignore[type-var]
+        async for message in messages:
+            yield message
+
+
+def _laid_over(own: Pairs, scripted: Pairs) -> Pairs:
+    keys = {key for key, _ in scripted}
+    return [pair for pair in own if pair[0] not in keys] + scripted
+
+
+def _whose(call: Call, key: str) -> bytes:
+    """A digest of who calls, which method and under which key; of a credential nothing else is kept."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in (call.header("authorization") or "", call.method, key):
+        raw = part.encode()
+        found.update(len(raw).to_bytes(4, "big") + raw)
+    return found.digest()
+
+
+def _digest(call: Call) -> bytes:
+    """A digest of what is asked; the same message may be written in several ways."""
+    raw: bytes = call.message.SerializeToString(deterministic=True)
+    return hashlib.blake2b(raw, digest_size=16).digest()

@@ -1,0 +1,14 @@
+"""TextClassificationService: a text under the labels of a tuned classifier, or of the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..calls import METHODS_BY_CALL
+from ..gates import Handler
+from .decide import at_once
+
+
+def handlers() -> Mapping[str, Handler]:
+    """The service's methods by path."""
+    return {METHODS_BY_CALL[name]: at_once for name in ("classify", "few_shot_classify")}
