@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 
-from ..api import METHODS, RequestInfo, RpcStatus, pack
+from ..api import RequestInfo, RpcStatus, pack
 from ..call import Call
 from ..clock import Monotonic
 from ..errors import Code, Status
@@ -144,8 +144,6 @@ class Router:
         if service in self.services:
             names = [path.rpartition("/")[2] for path in self._handlers if path.startswith(f"/{service}/")]
             return f"{service} has no method {name or '(none)'}; it has {', '.join(sorted(names))}"
-        if method in METHODS:
-            return f"{service} is known, but this emulator does not serve it"
         near = difflib.get_close_matches(service, self.services, 1, 0.5)
         there = (
             f"did you mean {near[0]}?" if near else f"there are {', '.join(s for s in self.services if 'yandex' in s)}"

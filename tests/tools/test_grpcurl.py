@@ -42,8 +42,10 @@ OF_DATASETS = {
         *("ListTypes", "ListUploadFormats", "ListUploadSchemas", "ListOperationsIds"),
     )
 }
+TASKS = "yandex.cloud.ai.batch_inference.v1.BatchInferenceService"
 METHODS = {
     *OF_DATASETS,
+    *(f"{TASKS}/{name}" for name in ("Describe", "List", "Cancel", "Delete")),
     COMPLETION,
     COMPLETION_ASYNC,
     COMPLETION_BATCH,
@@ -66,6 +68,7 @@ QUESTION = {"modelUri": "gpt://b1gtest/yandexgpt", "messages": [{"role": "user",
 PROMPT = {"modelUri": "art://b1gtest/yandex-art", "messages": [{"text": "кот"}], "generationOptions": {"seed": 7}}
 DATASET = {"modelUri": "gpt://b1gtest/qwen2.5-7b-instruct", "sourceDatasetId": "fds0123456789abcdefg"}
 RULES = {
+    "datasets": {"fds0123456789abcdefg": {"rows": [{"request": [{"role": "user", "text": "Привет"}]}]}},
     "rules": [
         {
             "name": "greeting",
@@ -73,7 +76,7 @@ RULES = {
             "reply": {"text": "Здравствуйте! Чем помочь?", "stream": {"chunks": 3}},
         },
         {"name": "slow", "call": "completion_async", "reply": {"text": "поздно"}, "operation": {"done_after": "1h"}},
-    ]
+    ],
 }
 
 Invoke = Callable[..., list[dict[str, Any]]]
@@ -185,6 +188,10 @@ def test_a_batch_tells_its_task_in_metadata_that_the_tool_can_read(invoke: Invok
     (created,) = invoke(COMPLETION_BATCH, DATASET)
     assert created["metadata"]["@type"] == f"type.googleapis.com/{MODELS}.BatchCompletionMetadata"
     assert created["metadata"]["taskId"].startswith("fbi")
+    (described,) = invoke(f"{TASKS}/Describe", {"taskId": created["metadata"]["taskId"]})
+    assert described["task"]["operationId"] == created["id"]
+    (listed,) = invoke(f"{TASKS}/List", {"folderId": "b1gtest"})
+    assert created["id"] in {task["operationId"] for task in listed["tasks"]}
 
 
 def test_an_image_is_asked_for_and_found_under_its_operation(invoke: Invoke) -> None:

@@ -25,6 +25,10 @@ from emulator.api import (
 )
 
 FOLDER = "b1gtest"
+DATASET = "fds00000000000000001"
+STORED = {"datasets": {DATASET: {"rows": [{"request": [{"role": "user", "text": "Привет!"}]}]}}}
+"""Fixtures with a dataset that a batch may run over."""
+
 MODEL = f"gpt://{FOLDER}/yandexgpt/latest"
 T = TypeVar("T")
 

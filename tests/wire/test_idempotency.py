@@ -20,7 +20,7 @@ from emulator.gates.idempotency import REMEMBERED
 from emulator.idempotency import Idempotency
 from emulator.idempotency import Reply as Remembered
 
-from .client import MODEL, Client, Reply, asking, drawing, eventually
+from .client import DATASET, MODEL, STORED, Client, Reply, asking, drawing, eventually
 from .control import Controller
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def started(work: Callable[[], Any]) -> Future[Any]:
     [
         (ASYNC, asking("?")),
         (IMAGE, drawing("?")),
-        (BATCH, BatchCompletionRequest(model_uri=MODEL, source_dataset_id="fds1")),
+        (BATCH, BatchCompletionRequest(model_uri=MODEL, source_dataset_id=DATASET)),
     ],
     ids=["async", "image", "batch"],
 )
 def test_the_same_create_twice_makes_one_operation(serve: Serve, connect: Connect, method: str, request_: Any) -> None:
-    emulator = serve(frozen=True)
+    emulator = serve(STORED, frozen=True)
     client = connect(emulator)
     first = client.call(method, request_, keyed())
     emulator.clock.advance("10m")

@@ -18,12 +18,12 @@ from emulator.api import (
     message_class,
 )
 
-from .client import FOLDER, Client, Reply, asking, drawing
+from .client import DATASET, FOLDER, STORED, Client, Reply, asking, drawing
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
 
-BATCH = BatchCompletionRequest(model_uri=f"gpt://{FOLDER}/gemma-3-12b-it", source_dataset_id="fds00000000000000001")
+BATCH = BatchCompletionRequest(model_uri=f"gpt://{FOLDER}/gemma-3-12b-it", source_dataset_id=DATASET)
 CREATE = {
     "text": ("TextGenerationAsyncService/Completion", asking("Расскажи о коте"), "d7q"),
     "picture": ("ImageGenerationAsyncService/Generate", drawing("кот"), "fbv"),
@@ -61,7 +61,7 @@ def task_status(operation: Any) -> str:
 
 @every_kind
 def test_an_operation_begins_pending_with_an_id_of_its_kind(serve: Serve, connect: Connect, kind: str) -> None:
-    client = connect(serve())
+    client = connect(serve(STORED))
     ids = {create(client, kind).id for _ in range(3)}
     assert len(ids) == 3
     assert all(re.fullmatch(CREATE[kind][2] + "[0-9a-v]{17}", id_) for id_ in ids)
@@ -85,7 +85,7 @@ def test_a_pictures_operation_has_nothing_but_its_id(serve: Serve, connect: Conn
 
 
 def test_a_batch_operation_has_times_and_a_task_without_status(serve: Serve, connect: Connect) -> None:
-    operation = create(connect(serve()), "batch")
+    operation = create(connect(serve(STORED)), "batch")
     assert {field.name for field, _ in operation.ListFields()} == {"id", "created_at", "modified_at", "metadata"}
     metadata = unpacked(operation.metadata, BatchCompletionMetadata)
     assert [field.name for field, _ in metadata.ListFields()] == ["task_id"]
@@ -129,7 +129,7 @@ def test_modified_at_moves_once_the_operation_is_done(serve: Serve, connect: Con
 
 
 def test_default_operations_are_done_within_seconds(serve: Serve, connect: Connect) -> None:
-    client = connect(serve(speed=50))
+    client = connect(serve(STORED, speed=50))
     for kind in CREATE:
         assert client.finished(create(client, kind).id).WhichOneof("result") == "response"
 

@@ -21,7 +21,7 @@ from emulator.api import (
 from emulator.engine.book import Book, load
 from emulator.errors import UsageError
 
-from .client import Client, Reply, asking, drawing, eventually, path
+from .client import DATASET, STORED, Client, Reply, asking, drawing, eventually, path
 from .control import Controller
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def limited(**limit: Any) -> dict[str, Any]:
 
 
 def batch() -> Any:
-    return BatchCompletionRequest(model_uri="gpt://b1gtest/gemma-3-12b-it", source_dataset_id="fds1")
+    return BatchCompletionRequest(model_uri="gpt://b1gtest/gemma-3-12b-it", source_dataset_id=DATASET)
 
 
 RUNS: list[tuple[str, Callable[[], Any], int, str, str]] = [
@@ -288,12 +288,12 @@ def test_a_reset_of_the_part_begins_anew(serve: Serve, connect: Connect) -> None
 
 
 def test_a_snapshot_holds_what_was_let_in_and_the_preset(serve: Serve, connect: Connect) -> None:
-    emulator = serve(quotas="real", frozen=True)
+    emulator = serve(STORED, quotas="real", frozen=True)
     client = connect(emulator)
     for _ in range(10):
-        client.call(BATCH, batch())
+        assert client.call(BATCH, batch()).code == "OK"
     before = emulator.snapshot()
-    elsewhere = serve(frozen=True)
+    elsewhere = serve(STORED, frozen=True)
     elsewhere.restore(before)
     assert elsewhere.snapshot() == before
     other = connect(elsewhere)

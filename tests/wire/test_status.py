@@ -50,7 +50,6 @@ def detail(reply: Reply, cls: type[Any]) -> Any:
         (f"{FM}.TextGenerationService/Complete", "TextGenerationService has no method Complete; it has Completion"),
         ("/yandex.cloud.operation.OperationService/List", "it has Cancel, Get"),
         (f"{FM}.TextGenerationServise/Completion", f"did you mean {FM[1:]}.TextGenerationService?"),
-        ("/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/List", "does not serve it"),
         ("/some.where.Else/Do", "no such service: some.where.Else"),
     ],
 )
