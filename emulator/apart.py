@@ -12,9 +12,59 @@ import importlib
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+
+from .errors import Code, Status
+
+
+class Once:
+    """Work that is done once, when somebody first waits for it, for all who wait. Work that fails is done anew when
+    next asked for; `what` is its name for those who wait when it is cancelled.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]], what: str) -> None:
+        self._work, self._what = work, what
+        self._task: asyncio.Task[None] | None = None
+        self._done = False
+
+    async def done(self) -> None:
+        """Return once it is done. Raises CANCELLED where it is cancelled meanwhile, INTERNAL where the disk is full or
+        its process dies, and what else it raises; a caller who leaves stops nothing.
+        """
+        while not self._done:
+            if self._task is None:
+                self._task = asyncio.ensure_future(self._work())
+                self._task.add_done_callback(self._over)
+            task = self._task
+            try:
+                await asyncio.shield(task)
+            except (OSError, RuntimeError) as failed:
+                raise Status(Code.INTERNAL, f"{self._what} failed: {failed}") from None
+            except asyncio.CancelledError:
+                if task.cancelled():
+                    raise Status(Code.CANCELLED, f"{self._what} was ended: the dataset is gone") from None
+                raise
+
+    def settle(self) -> None:
+        """It is done already."""
+        self._done = True
+
+    def cancel(self) -> None:
+        """End what is under way; those who wait get CANCELLED."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def under_way(self) -> list[asyncio.Task[None]]:
+        """The work, if it is going on."""
+        return [self._task] if self._task is not None else []
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled():
+            # Whoever waits is told; if nobody does any more, it is no news.
+            self._done = task.exception() is None
 
 
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -8,6 +8,8 @@ a process of its own where the dataset is large.
 from __future__ import annotations
 
 import asyncio
+import io
+import weakref
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -45,18 +47,22 @@ class View(Struct, frozen=True):
 
 class Batch:
     """A batch inference task. `request` is the BatchCompletionRequest, `source` the dataset's JSON lines, None where
-    there is no such dataset; `deleted` tasks are listed no more, `logged` ones allow their data to be looked at.
+    there is no such dataset; what they come to goes to `store`. `deleted` tasks are listed no more, `logged` ones allow
+    their data to be looked at.
     """
 
-    def __init__(self, record: Record, request: Any, fork: Fork | None, source: Content | None) -> None:
+    def __init__(self, record: Record, request: Any, fork: Fork | None, source: Content | None, store: Store) -> None:
         self.record, self.request = record, request
         self.deleted = False
         self.logged = False
         self._fork = fork
-        self._source = source
+        self._source = source.hold() if source is not None else None
+        self._store = store
         self._made: Made | None = None
         self._file: Content | None = None
-        self._making: asyncio.Future[None] | None = None
+        self._once = apart.Once(self._answer, "the batch's work on its rows")
+        if source is not None:  # it is needed as long as there is a task or a result, answered or not
+            weakref.finalize(self, source.drop)
 
     def view(self, now: int) -> View:
         """What the task is at the instant `now`."""
@@ -102,20 +108,15 @@ class Batch:
         """What the rows came to, where that is known already."""
         return self._made
 
-    async def results(self, store: Store) -> Made:
-        """What the rows came to. Raises INTERNAL where they can't be worked out, such as on a full disk; asked again,
-        it is tried again.
-        """
-        while self._made is None:
-            if self._making is None:
-                self._making = asyncio.ensure_future(self._make(store))
-                self._making.add_done_callback(self._over)
-            await asyncio.shield(self._making)
+    async def results(self) -> Made:
+        """What the rows came to. Raises what `Once.done` does."""
+        await self._once.done()
+        assert self._made is not None
         return self._made
 
-    async def file(self, store: Store) -> Content:
+    async def file(self) -> Content:
         """The Parquet file. Raises FAILED_PRECONDITION where nothing can write one."""
-        await self.results(store)
+        await self.results()
         if self._file is None:
             raise Status(Code.FAILED_PRECONDITION, needs("pyarrow", "parquet", "results are downloaded as Parquet"))
         return self._file
@@ -143,51 +144,50 @@ class Batch:
     def restored(cls, record: Record, stored: StoredBatch, store: Store) -> Batch:
         """The batch of that data. Raises ValueError."""
         request = restored_message("yandex.cloud.ai.foundation_models.v1.BatchCompletionRequest", stored.request)
-        batch = cls(record, request, None, None)
+        batch = cls(record, request, None, None, store)
         batch.deleted, batch.logged = stored.deleted, stored.logged
-        file = store.kept(stored.file) if stored.file is not None else None
-        batch._answered(Made(stored.rows, stored.failed, stored.errors), file)
+        batch._made = Made(stored.rows, stored.failed, stored.errors)
+        batch._file = store.kept(stored.file) if stored.file is not None else None
+        batch._once.settle()
         return batch
-
-    def _answered(self, made: Made, file: Content | None) -> None:
-        self._made, self._file, self._fork, self._source = made, file, None, None
 
     def close(self) -> None:
         """Stop working on the rows."""
-        if self._making is not None:
-            self._making.cancel()
+        self._once.cancel()
 
-    async def _make(self, store: Store) -> None:
+    def under_way(self) -> list[asyncio.Task[None]]:
+        """The work on the rows, if it is going on."""
+        return self._once.under_way()
+
+    async def _answer(self) -> None:
         assert self._fork is not None
-        path: Path | None = None
+        source = self._source or Content.of(b"")
+        if source.path is not None:
+            self._made = await self._answer_apart(self._fork, source.path)
+        else:
+            parquet = io.BytesIO() if available() else None
+            self._made = await apart.in_thread(written, self._fork, source.open(), parquet)
+            self._file = self._store.kept(parquet.getvalue()) if parquet is not None else None
+        self._fork = self._source = None
+
+    async def _answer_apart(self, fork: Fork, source: Path) -> Made:
+        """The same in a process of its own, which writes to the disk."""
+        path = self._store.free_path() if available() else None
         try:
-            path = store.free_path() if available() else None
-            source = self._source or Content.of(b"")
-            if source.path is not None:
-                out = str(path) if path is not None else None
-                made = await apart.in_process(written_apart, self._fork.packed(), str(source.path), out)
-            else:
-                made = await apart.in_thread(written, self._fork, source.open(), path)
-            file = await apart.in_thread(store.taken, path) if path is not None else None
-        except BaseException as failed:
+            made: Made = await apart.in_process(written_apart, fork.packed(), source, path)
+            self._file = await apart.in_thread(self._store.taken, path) if path is not None else None
+        except BaseException:
             if path is not None:
                 path.unlink(missing_ok=True)
-            if isinstance(failed, (OSError, RuntimeError, ValueError)):
-                raise Status(Code.INTERNAL, f"the batch's rows can't be answered: {failed}") from failed
             raise
-        self._answered(made, file)
-
-    def _over(self, making: asyncio.Future[None]) -> None:
-        self._making = None
-        if not making.cancelled():
-            making.exception()  # whoever waits gets it
+        return made
 
 
 class Results(Origin):
     """Where the rows of a result dataset come from: an `Origin`."""
 
-    def __init__(self, batch: Batch, store: Store) -> None:
-        self.batch, self._store = batch, store
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
         self.operation_id = batch.record.id
 
     @property
@@ -200,10 +200,10 @@ class Results(Origin):
     async def settled(self, now: int) -> None:
         stand = self.batch.stand(now)
         if stand is not None and stand.status == "READY":
-            await self.batch.results(self._store)
+            await self.batch.results()
 
     async def file(self) -> Content | None:
-        return await self.batch.file(self._store)
+        return await self.batch.file()
 
     async def lines(self) -> Content | None:
         """Results are answers, and no questions for another batch."""
@@ -212,12 +212,15 @@ class Results(Origin):
     def close(self) -> None:
         self.batch.close()
 
+    def under_way(self) -> list[asyncio.Task[None]]:
+        return self.batch.under_way()
 
-async def answered_all(operations: Operations, store: Store) -> None:
+
+async def answered_all(operations: Operations) -> None:
     """Answer the rows of all batches, so that the `Operations.dump` that follows has them at hand."""
     for record in operations:
         if record.batch is not None:
-            await record.batch.results(store)
+            await record.batch.results()
 
 
 def restored(records: Iterable[Record], stored: Iterable[StoredOperation], store: Store) -> dict[str, Origin]:
@@ -230,5 +233,5 @@ def restored(records: Iterable[Record], stored: Iterable[StoredOperation], store
             batch = record.batch = within(
                 f"operation {record.id[:100]}", partial(Batch.restored, record, one.batch, store)
             )
-            found[record.id] = Results(batch, store)
+            found[record.id] = Results(batch)
     return found

@@ -22,6 +22,7 @@ class Content:
     def __init__(self, size: int, md5: str, raw: bytes = b"", path: Path | None = None) -> None:
         self.size, self.md5, self.path = size, md5, path
         self._raw = raw
+        self._holders = 1
 
     @classmethod
     def of(cls, raw: bytes) -> Content:
@@ -36,9 +37,15 @@ class Content:
         """All bytes at once. Raises OSError where the file is gone."""
         return self._raw if self.path is None else self.path.read_bytes()
 
+    def hold(self) -> Content:
+        """One more needs it, and will `drop` it."""
+        self._holders += 1
+        return self
+
     def drop(self) -> None:
-        """Take the file away; whoever has it open reads on."""
-        if self.path is not None:
+        """One fewer needs it. After the last the file is gone; whoever has it open reads on."""
+        self._holders -= 1
+        if self._holders == 0 and self.path is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()
 

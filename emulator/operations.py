@@ -138,12 +138,6 @@ class Operations:
         self._drawing: dict[str, asyncio.Future[Any]] = {}
         self._at_hand: dict[str, Any] = {}
 
-    def close(self) -> None:
-        """Stop whatever is being worked out."""
-        for record in self._records.values():
-            if record.batch is not None:
-                record.batch.close()
-
     def forget(self, call: str) -> None:
         """Forget those of one kind."""
         for record in tuple(self._records.values()):

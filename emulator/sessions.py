@@ -167,6 +167,15 @@ class Session:
         """How a person names a call of this session to `fm-emulator explain`."""
         return f"{entry_id} --session {self.id}" if self.id else entry_id
 
+    def let_go(self) -> list[asyncio.Task[Any]]:
+        """Let go of what is stored and end the work on it. Returns what is cancelled, and may still end."""
+        batches = [record.batch for record in self.operations if record.batch is not None]
+        ending = {*self.datasets.under_way(), *(task for batch in batches for task in batch.under_way())}
+        for batch in batches:
+            batch.close()
+        self.datasets.close()
+        return list(ending)
+
     # -- verification and the way back
 
     def verify(self, checks: Sequence[str]) -> Report:
@@ -289,10 +298,7 @@ class Sessions:
 
     def clear(self) -> list[asyncio.Task[Any]]:
         """Let go of what sessions have stored; calls to them are over. Returns what is cancelled, and may still end."""
-        ending = [task for session in self for task in session.datasets.under_way()]
-        for session in self:
-            session.datasets.close()
-        return ending
+        return [task for session in self for task in session.let_go()]
 
     def _there(self) -> str:
         return ", ".join(id for id in self._all if id) or "none but the first"
@@ -306,4 +312,4 @@ class Sessions:
     def _drop(self, id: str) -> None:
         session = self._all.pop(id)
         session.clock.close(Status(Code.CANCELLED, f"the session {id} is over"))
-        session.datasets.close()
+        session.let_go()

@@ -97,7 +97,7 @@ async def taken(session: Session) -> bytes:
     """
     check_size(session.datasets)
     await session.operations.drawn_all()
-    await answered_all(session.operations, session.datasets.store)
+    await answered_all(session.operations)
     state, clock = session.state, session.clock
     datasets = dumped_datasets(session.datasets, clock.now())
     snapshot = Snapshot(

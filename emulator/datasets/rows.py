@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 
-from ..apart import in_process, in_thread
+from ..apart import Once, in_process, in_thread
 from ..content import MOST_IN_MEMORY, Content, Store
 from ..errors import Code, Status
 from ..rows.verdict import Verdict
@@ -21,23 +21,12 @@ class Rows:
         self.verdict: Verdict | None = None
         self.stored: Content | None = None
         self._store = store
-        self._checking: asyncio.Task[None] | None = None
+        self._check_once = Once(self._check, "the check of the rows")
 
     async def checked(self) -> Verdict:
-        """The verdict. Raises INTERNAL where the disk is full or the check died; it is made anew when next asked."""
-        while self.verdict is None:
-            if self._checking is None:
-                self._checking = asyncio.ensure_future(self._check())
-                self._checking.add_done_callback(self._done)
-            checking = self._checking
-            try:
-                await asyncio.shield(checking)
-            except (OSError, RuntimeError) as failed:
-                raise Status(Code.INTERNAL, f"the rows could not be checked: {failed}") from None
-            except asyncio.CancelledError:
-                if checking.cancelled():
-                    raise Status(Code.CANCELLED, "the dataset is gone") from None
-                raise
+        """The verdict. Raises what `Once.done` does."""
+        await self._check_once.done()
+        assert self.verdict is not None
         return self.verdict
 
     async def file(self) -> Content:
@@ -54,12 +43,11 @@ class Rows:
 
     def under_way(self) -> list[asyncio.Task[None]]:
         """The check, if it is going on."""
-        return [self._checking] if self._checking is not None else []
+        return self._check_once.under_way()
 
     def drop(self) -> None:
         """Let go of all of it."""
-        if self._checking is not None:
-            self._checking.cancel()
+        self._check_once.cancel()
         for content in (self.content, self.stored):
             if content is not None:
                 content.drop()
@@ -91,11 +79,6 @@ class Rows:
                 path.unlink(missing_ok=True)
             raise
         return verdict
-
-    def _done(self, checking: asyncio.Task[None]) -> None:
-        self._checking = None
-        if not checking.cancelled():
-            checking.exception()  # whoever waits is told; if nobody does any more, it is no news
 
 
 def needs(package: str, extra: str, why: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,12 +33,12 @@ class Made(Struct):
     errors: list[tuple[int, str]] = field(default_factory=list)
 
 
-def written(fork: Fork, source: BinaryIO, path: Path | None) -> Made:
-    """Answer all rows of these JSON lines and write them to `path`; with None they are only counted. Raises OSError
+def written(fork: Fork, source: BinaryIO, parquet: Path | BytesIO | None) -> Made:
+    """Answer all rows of these JSON lines and write them to `parquet`; with None they are only counted. Raises OSError
     where the disk is full.
     """
     made = Made()
-    table = Table(path, TASK_TYPE) if path is not None else None
+    table = Table(parquet, TASK_TYPE) if parquet is not None else None
     try:
         with source:
             for row in answered(fork, _texts(source)):
@@ -54,9 +55,9 @@ def written(fork: Fork, source: BinaryIO, path: Path | None) -> Made:
     return made
 
 
-def written_apart(packed: Packed, source: str, path: str | None) -> Made:
+def written_apart(packed: Packed, source: Path, parquet: Path | None) -> Made:
     """`written` for a process of its own: `source` is the path of the JSON lines."""
-    return written(packed.opened(), Path(source).open("rb"), Path(path) if path is not None else None)
+    return written(packed.opened(), source.open("rb"), parquet)
 
 
 def _texts(source: BinaryIO) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ is let pass where a rule answers the batch, since then its author has said what 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 from .. import wording
 from ..batches import UNSUPPORTED, Batch, Results
@@ -56,9 +55,9 @@ async def _create(call: Call) -> AsyncIterator[bytes]:
     source = await _source(call, needed=play.unmatched and not session.config.lenient)
     await begin(play, call)
     record = started(call, play, index)
-    record.batch = Batch(record, request, fork, source)
+    record.batch = Batch(record, request, fork, source, session.datasets.store)
     record.batch.logged = call.header("x-data-logging-enabled") == "true"
-    session.datasets.add(_result(record, record.batch, session.datasets.store))
+    session.datasets.add(_result(record, record.batch))
     yield session.operations.message(record).SerializeToString()
 
 
@@ -77,7 +76,7 @@ async def _source(call: Call, needed: bool) -> Content | None:
     return await dataset.origin.lines()
 
 
-def _result(record: Record, batch: Batch, store: Any) -> Dataset:
+def _result(record: Record, batch: Batch) -> Dataset:
     """The dataset that the batch fills, named and labelled as recorded; there once the task is PENDING."""
     ages = [stage.at for stage in record.timeline.stages if stage.at is not None and stage.status != "FAILED"]
     return Dataset(
@@ -87,7 +86,7 @@ def _result(record: Record, batch: Batch, store: Any) -> Dataset:
         created=record.created + min(ages, default=0),
         account=record.account,
         task_type=TASK_TYPE,
-        origin=Results(batch, store),
+        origin=Results(batch),
         labels={
             "foundation_models_batch_task_id": record.task_id,
             "foundation_models_source_dataset": batch.request.source_dataset_id,

@@ -52,7 +52,7 @@ async def _describe(call: Call) -> AsyncIterator[bytes]:
     view = batch.view(now)
     record.fetched = record.fetched or view.status in FINAL
     if view.told:
-        await batch.results(session.datasets.store)
+        await batch.results()
     yield DescribeBatchInferenceResponse(task=_task(record, batch, view, now)).SerializeToString()
 
 

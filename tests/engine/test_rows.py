@@ -200,7 +200,7 @@ def test_the_same_fork_gives_the_same_bytes_in_another_process(tmp_path: Path) -
     source = tmp_path / "rows.jsonl"
     source.write_bytes(b"".join(rows_of("привет", "есть файл?", "раз", "два", "три", "четыре")))
     here, there = tmp_path / "here", tmp_path / "there"
-    assert written(fork, source.open("rb"), here) == written_apart(fork.packed(), str(source), str(there))
+    assert written(fork, source.open("rb"), here) == written_apart(fork.packed(), source, there)
     assert here.read_bytes() == there.read_bytes()
     assert pq.read_table(here)["response"].to_pylist()[:4] == [
         "Здравствуйте!",
