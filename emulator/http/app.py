@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..clock import Monotonic
 from ..sessions import Sessions
+from . import metadata
 from .storage import Storage
 
 log = logging.getLogger("emulator.http")
@@ -41,6 +42,7 @@ def application(sessions: Callable[[], Sessions], under_way: set[asyncio.Task[An
         server_log.addFilter(NoRequests())
     app = web.Application(middlewares=[followed, _logged])
     app.add_routes(Storage(sessions).routes())
+    app.add_routes(metadata.routes(sessions))
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import httpx
 import pytest
 import yandexcloud
 from cryptography.hazmat.primitives import serialization
@@ -51,6 +49,7 @@ KNOWN: dict[str, Any] = {
     "iam_tokens": [{"token": "t1.known", "folders": [FOLDER]}],
     "oauth_tokens": [{"token": "y0_known", "folders": [FOLDER]}],
 }
+Ways = dict[str, Callable[[Emulator], Any]]
 ENVIRONMENT = ("YC_API_KEY", "YC_IAM_TOKEN", "YC_OAUTH_TOKEN", "YC_TOKEN", "YC_METADATA_ADDR", "YC_PROFILE")
 
 # The SDK warns of OAuth tokens, which are being phased out, and of IAM tokens that are shorter than real ones.
@@ -67,30 +66,8 @@ def no_credentials_around(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def metadata_server() -> Iterator[str]:
-    """The address of a server that gives what a virtual machine's would."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path == PATH and self.headers["Metadata-Flavor"] == "Google"
-            self.send_response(200 if known else 404)
-            self.end_headers()
-            self.wfile.write(json.dumps({"access_token": "t1.known", "expires_in": 43200}).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, metadata_server: str) -> dict[str, Callable[[], Any]]:
-    """How a client gets its credential: a value for the SDK's `auth`, or None for the environment."""
+def ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ways:
+    """How a client of an emulator gets its credential: a value for the SDK's `auth`, or None for the environment."""
     program = tmp_path / "yc"
     program.write_text("#!/bin/sh\necho t1.known\n")
     program.chmod(0o755)
@@ -104,19 +81,19 @@ def ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, metadata_server: str) 
         return YandexCloudCLIAuth()
 
     return {
-        "a key": lambda: "AQVN-known",
-        "APIKeyAuth": lambda: APIKeyAuth("AQVN-known"),
-        "YC_API_KEY": lambda: environment("YC_API_KEY", "AQVN-known"),
-        "an IAM token": lambda: "t1.known",
-        "IAMTokenAuth": lambda: IAMTokenAuth("t1.known"),
-        "YC_IAM_TOKEN": lambda: environment("YC_IAM_TOKEN", "t1.known"),
-        "EnvIAMTokenAuth": lambda: environment("YC_TOKEN", "t1.known", EnvIAMTokenAuth()),
-        "an OAuth token": lambda: "y0_known",
-        "OAuthTokenAuth": lambda: OAuthTokenAuth("y0_known"),
-        "YC_OAUTH_TOKEN": lambda: environment("YC_OAUTH_TOKEN", "y0_known"),
-        "MetadataAuth": lambda: MetadataAuth(metadata_url=f"http://{metadata_server}{PATH}"),
-        "YC_METADATA_ADDR": lambda: environment("YC_METADATA_ADDR", metadata_server),
-        "YandexCloudCLIAuth": cli,
+        "a key": lambda e: "AQVN-known",
+        "APIKeyAuth": lambda e: APIKeyAuth("AQVN-known"),
+        "YC_API_KEY": lambda e: environment("YC_API_KEY", "AQVN-known"),
+        "an IAM token": lambda e: "t1.known",
+        "IAMTokenAuth": lambda e: IAMTokenAuth("t1.known"),
+        "YC_IAM_TOKEN": lambda e: environment("YC_IAM_TOKEN", "t1.known"),
+        "EnvIAMTokenAuth": lambda e: environment("YC_TOKEN", "t1.known", EnvIAMTokenAuth()),
+        "an OAuth token": lambda e: "y0_known",
+        "OAuthTokenAuth": lambda e: OAuthTokenAuth("y0_known"),
+        "YC_OAUTH_TOKEN": lambda e: environment("YC_OAUTH_TOKEN", "y0_known"),
+        "MetadataAuth": lambda e: MetadataAuth(metadata_url=f"http://{e.http_target}{PATH}"),
+        "YC_METADATA_ADDR": lambda e: environment("YC_METADATA_ADDR", e.http_target or ""),
+        "YandexCloudCLIAuth": lambda e: cli(),
     }
 
 
@@ -135,7 +112,6 @@ WAYS = (
     "YC_METADATA_ADDR",
     "YandexCloudCLIAuth",
 )
-Ways = dict[str, Callable[[], Any]]
 
 
 def options(emulator: Emulator, auth: Any) -> dict[str, Any]:
@@ -151,7 +127,8 @@ def options(emulator: Emulator, auth: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("auth", [KNOWN, "required", "open"], ids=["listed", "required", "open"])
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_the_ai_studio_sdk_is_let_in(serve: Serve, ways: Ways, way: str, auth: Any) -> None:
-    sdk = AIStudio(**options(serve({"auth": auth}), ways[way]()))
+    emulator = serve({"auth": auth})
+    sdk = AIStudio(**options(emulator, ways[way](emulator)))
     model = sdk.models.completions("yandexgpt")
     assert model.run("Привет").text
     assert model.run_deferred("Привет").get_status().is_running
@@ -160,8 +137,22 @@ def test_every_way_of_the_ai_studio_sdk_is_let_in(serve: Serve, ways: Ways, way:
 @pytest.mark.parametrize("auth", [KNOWN, "open"], ids=["listed", "open"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_way_of_the_asynchronous_sdk_is_let_in(serve: Serve, ways: Ways, way: str, auth: Any) -> None:
-    sdk = AsyncAIStudio(**options(serve({"auth": auth}), ways[way]()))
+    emulator = serve({"auth": auth})
+    sdk = AsyncAIStudio(**options(emulator, ways[way](emulator)))
     assert (await sdk.models.completions("yandexgpt").run("Привет")).text
+
+
+def test_a_machines_token_is_its_service_accounts(serve: Serve) -> None:
+    emulator = serve({"auth": {"service_accounts": [{"id": ACCOUNT, "folders": [FOLDER]}]}}, frozen=True)
+    url = f"http://{emulator.http_target}{PATH}"
+    assert httpx.get(url).status_code == 403, "the header tells a program that means it from a page in a browser"
+    told = httpx.get(url, headers={"Metadata-Flavor": "Google"}).json()
+    assert (told["expires_in"], told["token_type"]) == (12 * 3600, "Bearer")
+    sdk = AIStudio(**options(emulator, told["access_token"]))
+    assert sdk.models.completions("yandexgpt").run("Привет").text
+    assert emulator.calls(kind="completion")[0].account == ACCOUNT
+    with pytest.raises(AioRpcError, match="does not match"):
+        sdk.models.completions("gpt://b1gfar/yandexgpt").run("Привет")
 
 
 def test_who_shows_nothing_is_let_in_only_where_nothing_is_asked_for(serve: Serve) -> None:
