@@ -23,6 +23,9 @@ MODELS = {
 }
 """Scheme and model where it is not yandexgpt for text."""
 
+ROW = "batch_row"
+"""A row of a batch is no method, and a completion as a request."""
+
 
 @click.command("try")
 @click.argument("question", default="", metavar="[TEXT]")
@@ -30,7 +33,7 @@ MODELS = {
 @click.option(
     "--call",
     "name",
-    type=click.Choice(list(METHODS_BY_CALL)),
+    type=click.Choice([*METHODS_BY_CALL, ROW]),
     default="completion",
     show_default=True,
     help="Which call.",
@@ -43,6 +46,8 @@ MODELS = {
 @click.option("--label", "labels", multiple=True, metavar="NAME", help="A label to classify by; repeatable.")
 @click.option("--task", default="Определи класс текста", metavar="TEXT", help="What the labels are about.")
 @click.option("--dim", default=None, type=int, metavar="N", help="How many numbers an embedding should have.")
+@click.option("--row", default=1, type=click.IntRange(1), metavar="N", help="Which row of the batch, from 1.")
+@click.option("--dataset", default="", metavar="ID", help="The dataset that the row stands in.")
 @click.option("--stream", is_flag=True, help="Show the chunks of a stream and their instants.")
 @click.option("--request", "file", default=None, metavar="FILE", help="The whole request as JSON; - is standard input.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Request metadata; may be given again.")
@@ -63,6 +68,7 @@ def command(ctx: click.Context, /, question: str, **given: Any) -> None:
     config = from_values({name: given[name] for name in ("fixtures", "seed", "strict", "lenient")})
     request = _request(question, given)
     trial = _Trial(load(config.fixtures), config, given["name"], request, _metadata(given["pairs"]))
+    trial.row, trial.dataset = given["row"], given["dataset"]
     failed = False
     for n in range(given["repeat"]):
         if given["repeat"] > 1:
@@ -86,7 +92,7 @@ def _request(question: str, given: dict[str, Any]) -> Any:
     from ..api import METHODS
 
     name = given["name"]
-    cls = METHODS[METHODS_BY_CALL[name]].input
+    cls = METHODS[METHODS_BY_CALL["completion" if name == ROW else name]].input
     if given["file"] is not None:
         return _request_file(given["file"], cls)
     if not question:
@@ -169,6 +175,7 @@ class _Trial:
         self._session = Session("", Shared(book), config)
         self._lenient = config.lenient
         self._name, self._request, self._metadata = name, request, metadata
+        self.row, self.dataset = 1, ""
 
     def run(self) -> bool:
         """Make the call and show what came of it; whether it went well."""
@@ -176,9 +183,10 @@ class _Trial:
         from ..engine.choose import apply, choose
         from ..engine.explain import paste, short, story
         from ..gates.validation import check
-        from ..rules.subject import Subject
+        from ..rules.subject import Row, Subject
+        from ..rules.text import Text
 
-        path = METHODS_BY_CALL[self._name]
+        path = METHODS_BY_CALL["completion" if self._name == ROW else self._name]
         raw = self._request.SerializeToString()
         call = Call(path, raw, self._metadata, "try", message=self._request, session=self._session)
         try:
@@ -188,7 +196,12 @@ class _Trial:
             click.echo(f"refused before any rule is asked: {refused}")
             return False
         session = self._session
-        subject = Subject(self._name, self._request, raw, call.texts, session.state.scenario)
+        states = session.state.scenario
+        if self._name == ROW:
+            dataset = Text(self.dataset) if self.dataset else None
+            subject: Subject = Row(self._request, self.row, dataset, call.texts, states)
+        else:
+            subject = Subject(self._name, self._request, raw, call.texts, states)
         told = story(session.book, session.state, subject)
         play, delta = choose(session.book, session.state, subject, session.seed)
         well = False

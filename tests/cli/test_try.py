@@ -169,6 +169,17 @@ def test_a_batch_is_asked_by_its_dataset(run: Run, write: Write) -> None:
     assert "at Get 1: PENDING\nat Get 2: COMPLETED, done\nGet 1 fails: UNAVAILABLE\n" in result.output
 
 
+def test_a_row_of_a_batch_is_asked_by_its_number(run: Run, write: Write) -> None:
+    fifth = {"call": "batch_row", "when": {"row": 5, "dataset": "fdsnightly"}, "reply": {"error": "INTERNAL"}}
+    path = write({"rules": [{"name": "fifth", **fifth}, {"reply": {"text": "{{ row }}: {{ question }}"}}]})
+    asked = ("try", "--fixtures", path, "--call", "batch_row", "Привет", "--dataset", "fdsnightly")
+    first, other = run(*asked), run(*asked, "--row", "5")
+    assert (first.exit_code, first.output.splitlines()[0]) == (0, "1: Привет")
+    assert "✗ fifth" in first.output
+    assert (other.exit_code, other.output.splitlines()[0]) == (1, "INTERNAL: Internal server error")
+    assert "answered by: fifth" in other.output
+
+
 def test_the_whole_request_may_come_from_a_file_or_standard_input(run: Run, rules: Path, write: Write) -> None:
     request = json.dumps(to_dict(asking("ну", "и", "привет")), ensure_ascii=False)
     file = write(request, "request.json")
