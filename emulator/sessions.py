@@ -158,6 +158,10 @@ class Session:
         self.calls[kind] += 1
         return kind, self.calls[kind]
 
+    def owns(self, id: str) -> bool:
+        """Whether that is the id of an operation, a batch task or a dataset of its own."""
+        return id in self.operations or self.operations.of_task(id) is not None or self.datasets.owns(id)
+
     @property
     def account(self) -> str:
         """The service account that `created_by` names."""
@@ -270,8 +274,8 @@ class Sessions:
         return session
 
     def owner(self, id: str) -> Session | None:
-        """The session whose operation or dataset that is."""
-        return next((s for s in self._all.values() if id in s.operations or s.datasets.owns(id)), None)
+        """The session whose operation, batch task or dataset that is."""
+        return next((session for session in self._all.values() if session.owns(id)), None)
 
     def delete(self, id: str) -> None:
         """End a session: calls that wait in it get CANCELLED, which nobody retries.

@@ -23,6 +23,7 @@ _KEY = re.compile(r"(?i:api-key) +([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.")
 _OWNED = (
     ("/yandex.cloud.operation.OperationService/", "operation_id"),
     ("/yandex.cloud.ai.dataset.v1.DatasetService/", "dataset_id"),
+    ("/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/", "task_id"),
     (METHODS_BY_CALL["completion_batch"], "source_dataset_id"),
 )
 """Methods, by how their paths begin, whose requests name something of a session's, and the field that does."""
