@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -25,9 +25,11 @@ from .engine.results import Made, written, written_apart
 from .engine.rows import Fork
 from .errors import Code, Status
 from .operations import Operations, Record
-from .replies.stored import StoredBatch, StoredOperation, restored_message, within
 from .replies.timeline import FINAL
 from .rows.parquet import available
+
+if TYPE_CHECKING:  # its classes take milliseconds to make, and only snapshots need them
+    from .replies.stored import StoredBatch, StoredOperation
 
 UNSUPPORTED = frozenset({"yandexgpt"})
 """Models that are known not to run in batch: their tasks end FAILED soon after they were accepted (recorded)."""
@@ -129,6 +131,8 @@ class Batch:
 
     def stored(self) -> StoredBatch:
         """The batch as data; its rows must be answered already."""
+        from .replies.stored import StoredBatch
+
         made = self._made or Made()
         return StoredBatch(
             self.request.SerializeToString(deterministic=True),
@@ -143,6 +147,8 @@ class Batch:
     @classmethod
     def restored(cls, record: Record, stored: StoredBatch, store: Store) -> Batch:
         """The batch of that data. Raises ValueError."""
+        from .replies.stored import restored_message
+
         request = restored_message("yandex.cloud.ai.foundation_models.v1.BatchCompletionRequest", stored.request)
         batch = cls(record, request, None, None, store)
         batch.deleted, batch.logged = stored.deleted, stored.logged
@@ -225,6 +231,8 @@ async def answered_all(operations: Operations) -> None:
 
 def restored(records: Iterable[Record], stored: Iterable[StoredOperation], store: Store) -> dict[str, Origin]:
     """Give batch operations their batches again; what those have filled, by the operation's id. Raises ValueError."""
+    from .replies.stored import within
+
     found: dict[str, Origin] = {}
     for record, one in zip(records, stored, strict=True):
         if (record.call == "completion_batch") != (one.batch is not None):

@@ -12,8 +12,6 @@ from typing import BinaryIO
 
 from msgspec import Struct, field
 
-from ..rows.check import lines
-from ..rows.parquet import Table
 from .rows import Answered, Fork, Packed, answered
 
 TASK_TYPE = "TextToTextGeneration"
@@ -37,6 +35,8 @@ def written(fork: Fork, source: BinaryIO, parquet: Path | BytesIO | None) -> Mad
     """Answer all rows of these JSON lines and write them to `parquet`; with None they are only counted. Raises OSError
     where the disk is full.
     """
+    from ..rows.parquet import Table
+
     made = Made()
     table = Table(parquet, TASK_TYPE) if parquet is not None else None
     try:
@@ -61,6 +61,8 @@ def written_apart(packed: Packed, source: Path, parquet: Path | None) -> Made:
 
 
 def _texts(source: BinaryIO) -> Iterator[bytes]:
+    from ..rows.check import lines  # with the types of rows, which take a while to make
+
     return (line or b"" for _, line in lines(source))
 
 

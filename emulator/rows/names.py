@@ -16,3 +16,6 @@ TASK_TYPES = (
 )
 FORMATS = ("jsonlines",)
 ROLES = ("system", "user", "assistant")
+
+LABELLED = ("TextClassificationMultilabel", "TextClassificationMulticlass")
+"""Task types whose rows are a text and labels, which are a dataset's own: 1 where the label fits, else 0."""

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .types import LABELLED
+from .names import LABELLED
 
 EXTRA = "fm-emulator[parquet]"
 ROWS_A_GROUP = 50_000

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .names import FORMATS, ROLES, TASK_TYPES
+from .names import FORMATS, LABELLED, ROLES, TASK_TYPES
 
 NotEmpty = Annotated[str, Meta(min_length=1)]
 Role = Literal["system", "user", "assistant"]
@@ -93,9 +93,6 @@ ROWS: Mapping[str, type[_Row]] = {
     "TextEmbeddingsTriplet": Triplet,
 }
 """Rows that have the same fields in every dataset, by task type."""
-
-LABELLED = ("TextClassificationMultilabel", "TextClassificationMulticlass")
-"""Task types whose rows are a text and labels, which are a dataset's own: 1 where the label fits, else 0."""
 
 
 def schema(task_type: str) -> str:
