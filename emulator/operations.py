@@ -107,11 +107,8 @@ class Record(Struct):
         """The instant (ns) at which it was first of that status, or had ended before it could be; None if it hasn't by
         `now`.
         """
-        ended, age = self.ended, self.age(now)
-        since = self.timeline.began(status, age if ended is None else ended.since, self.polls, self.polled)
-        if since is None and ended is not None:
-            since = ended.since
-        return None if since is None else max(self.created, self.created + since - self.skew)
+        found = self.reached(now)
+        return found.get(status, next((found[end] for end in FINAL if end in found), None))
 
     def changed(self, moment: Moment) -> int:
         """The instant (ns) of its last change before `moment`.

@@ -113,13 +113,6 @@ class Timeline(Struct, frozen=True):
                 break
         return found
 
-    def began(self, status: str, age: int, polls: int, polled: Mapping[int, int]) -> int | None:
-        """The age at which it was first of that status, or had ended before it could be; None if it hasn't by now."""
-        for reached, i in self._reached_by(age, polls, polled):
-            if self.stages[i].status == status or self.stages[i].done:
-                return reached
-        return None
-
     def _reached_by(self, age: int, polls: int, polled: Mapping[int, int]) -> list[tuple[int, int]]:
         """The ages at which stages were reached, with their indices, in that order: what is done first stays."""
         ages = ((self._reached(stage, age, polls, polled), i) for i, stage in enumerate(self.stages))
