@@ -47,7 +47,7 @@ ROW = "batch_row"
 @click.option("--task", default="Определи класс текста", metavar="TEXT", help="What the labels are about.")
 @click.option("--dim", default=None, type=int, metavar="N", help="How many numbers an embedding should have.")
 @click.option("--row", default=1, type=click.IntRange(1), metavar="N", help="Which row of the batch, from 1.")
-@click.option("--dataset", default="", metavar="ID", help="The dataset that the row stands in.")
+@click.option("--dataset", default=None, metavar="ID", help="The dataset that the row stands in.")
 @click.option("--stream", is_flag=True, help="Show the chunks of a stream and their instants.")
 @click.option("--request", "file", default=None, metavar="FILE", help="The whole request as JSON; - is standard input.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Request metadata; may be given again.")
@@ -68,7 +68,7 @@ def command(ctx: click.Context, /, question: str, **given: Any) -> None:
     config = from_values({name: given[name] for name in ("fixtures", "seed", "strict", "lenient")})
     request = _request(question, given)
     trial = _Trial(load(config.fixtures), config, given["name"], request, _metadata(given["pairs"]))
-    trial.row, trial.dataset = given["row"], given["dataset"]
+    trial.row, trial.dataset = given["row"], given["dataset"] or ""
     failed = False
     for n in range(given["repeat"]):
         if given["repeat"] > 1:
