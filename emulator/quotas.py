@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from .api import METHODS
+from .calls import METHODS_BY_CALL
 from .clock import SECOND, Clock
 
 if TYPE_CHECKING:
     from .rules import model
-
-_FM = "/yandex.cloud.ai.foundation_models.v1."
 
 
 def _service(name: str) -> tuple[str, ...]:
@@ -28,15 +27,7 @@ def _service(name: str) -> tuple[str, ...]:
 
 
 METHODS_BY_NAME: Mapping[str, tuple[str, ...]] = {
-    "completion": (f"{_FM}TextGenerationService/Completion",),
-    "completion_async": (f"{_FM}TextGenerationAsyncService/Completion",),
-    "completion_batch": (f"{_FM}TextGenerationBatchService/Completion",),
-    "generate_image": (f"{_FM}image_generation.ImageGenerationAsyncService/Generate",),
-    "tokenize": (f"{_FM}TokenizerService/Tokenize",),
-    "tokenize_completion": (f"{_FM}TokenizerService/TokenizeCompletion",),
-    "text_embedding": (f"{_FM}EmbeddingsService/TextEmbedding",),
-    "classify": (f"{_FM}text_classification.TextClassificationService/Classify",),
-    "few_shot_classify": (f"{_FM}text_classification.TextClassificationService/FewShotClassify",),
+    **{call: (path,) for call, path in METHODS_BY_CALL.items()},
     "operations": ("/yandex.cloud.operation.OperationService/Get",),
     "datasets": _service("dataset.v1.DatasetService"),
     "batches": _service("batch_inference.v1.BatchInferenceService"),
