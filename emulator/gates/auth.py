@@ -35,9 +35,8 @@ def check(call: Call) -> None:
 
 def authenticated(call: Call) -> Credential:
     """What the call's credential stands for; the call then has its account. Raises UNAUTHENTICATED."""
-    scheme, _, shown = (call.header("authorization") or "").strip().partition(" ")
-    known = _SCHEMES.get(scheme.lower())
-    shown = shown.strip()
+    scheme, shown = call.credential
+    known = _SCHEMES.get(scheme)
     if known is None or not shown:
         raise Status(Code.UNAUTHENTICATED, wording.SEEN_BY_CODE[Code.UNAUTHENTICATED])
     caller = known(call, shown)
@@ -97,8 +96,8 @@ _SCHEMES = {"api-key": _by_key, "bearer": _by_token}
 def _recognize(call: Call) -> None:
     """Where everybody may call, an IAM token that was issued here still tells who does."""
     if len(call.session.tokens):
-        _, _, shown = (call.header("authorization") or "").partition(" ")
-        issued = call.session.tokens.get(shown.strip())
+        _, shown = call.credential
+        issued = call.session.tokens.get(shown)
         if issued is not None:
             _note(call, issued.credential, shown)
 

@@ -147,7 +147,7 @@ def _laid_over(own: Pairs, scripted: Pairs) -> Pairs:
 def _whose(call: Call, key: str) -> bytes:
     """A digest of who calls, which method and under which key; of a credential nothing else is kept."""
     found = hashlib.blake2b(digest_size=16)
-    for part in (call.header("authorization") or "", call.method, key):
+    for part in (*call.credential, call.method, key):
         raw = part.encode()
         found.update(len(raw).to_bytes(4, "big") + raw)
     return found.digest()

@@ -74,8 +74,7 @@ def _subject(call: Call, by: str) -> str:
     if by == "folder":
         return _folder(call)[:100]
     if by == "credential":
-        shown = (call.header("authorization") or "").encode()
-        return hashlib.blake2b(shown, digest_size=16).hexdigest()
+        return hashlib.blake2b(" ".join(call.credential).encode(), digest_size=16).hexdigest()
     return ""
 
 

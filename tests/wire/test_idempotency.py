@@ -205,6 +205,15 @@ def test_who_is_another_is_not_answered_with_it(serve: Serve, connect: Connect, 
     assert client.call(ASYNC, asking("?"), keyed()).only.id == first
 
 
+def test_who_spells_the_same_credential_in_another_way_is_no_other(serve: Serve, connect: Connect) -> None:
+    client = connect(serve())
+    ids = {
+        client.call(ASYNC, asking("?"), [("idempotency-key", "k"), ("authorization", spelled)]).only.id
+        for spelled in ("Api-Key AQVN-one", "api-key  AQVN-one")
+    }
+    assert len(ids) == 1
+
+
 def test_another_method_is_another_call(serve: Serve, connect: Connect) -> None:
     emulator = serve()
     client = connect(emulator)

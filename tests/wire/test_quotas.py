@@ -236,6 +236,15 @@ def test_by_credential_each_key_has_its_own_and_none_is_told(serve: Serve, conne
     assert b"secretnumberone" not in emulator.snapshot()
 
 
+def test_a_credential_is_the_same_however_it_is_spelled(serve: Serve, connect: Connect) -> None:
+    client = connect(serve(limited(per_hour=1, by="credential"), frozen=True))
+    assert client.complete(asking("?"), metadata=[("authorization", "Api-Key AQVN-one")]).code == "OK"
+    for spelled in ("api-key AQVN-one", "API-KEY  AQVN-one", " Api-Key AQVN-one "):
+        again = client.complete(asking("?"), metadata=[("authorization", spelled)])
+        assert again.code == "RESOURCE_EXHAUSTED", spelled
+    assert client.complete(asking("?"), metadata=[("authorization", "Bearer AQVN-one")]).code == "OK"
+
+
 def test_each_session_has_its_own_count_and_is_named(serve: Serve, connect: Connect) -> None:
     client = connect(serve(limited(per_day=1)))
     job = (("x-emulator-session", "job-1"),)
