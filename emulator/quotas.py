@@ -34,6 +34,8 @@ METHODS_BY_NAME: Mapping[str, tuple[str, ...]] = {
 }
 """What a limit can be for, by the fixture language's names, each with the paths of its methods."""
 
+NAMES_BY_METHOD: Mapping[str, str] = {path: name for name, paths in METHODS_BY_NAME.items() for path in paths}
+
 AT_ONCE = "at_once"
 WINDOWS: Mapping[str, int] = {
     "per_second": SECOND,
@@ -72,10 +74,9 @@ MOST_SUBJECTS = 10_000
 
 class Limit(Struct, frozen=True):
     """At most `most` calls of its methods at once (`kind` at_once), or in any `window` ns, for each session, folder or
-    credential (`by`). `name` is what it is for, the first if there are several; `identity` survives other numbers.
+    credential (`by`); calls named together share it. `identity` survives other numbers.
     """
 
-    name: str
     kind: str
     by: str
     most: int
@@ -142,7 +143,7 @@ def _given(limit: model.QuotaLimit, kind: str) -> model.Most | None:
 
 def _limit(names: Sequence[str], kind: str, by: str, most: int) -> Limit:
     identity = f"{kind} by {by}: {', '.join(sorted(names))}"
-    return Limit(names[0], kind, by, most, WINDOWS.get(kind, 0), identity)
+    return Limit(kind, by, most, WINDOWS.get(kind, 0), identity)
 
 
 def _add(found: dict[str, list[Limit]], names: Sequence[str], limit: Limit) -> None:

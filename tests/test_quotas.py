@@ -24,7 +24,7 @@ COMPLETION = METHODS_BY_NAME["completion"][0]
 
 
 def limit(kind: str, most: int, by: str = "session", name: str = "completion") -> Limit:
-    return Limit(name, kind, by, most, WINDOWS.get(kind, 0), f"{kind} by {by}: {name}")
+    return Limit(kind, by, most, WINDOWS.get(kind, 0), f"{kind} by {by}: {name}")
 
 
 def frozen() -> Clock:

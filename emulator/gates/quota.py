@@ -17,7 +17,7 @@ from ..call import Call
 from ..clock import SECOND
 from ..errors import Code, Status
 from ..journal import masked
-from ..quotas import Limit, Refused, Slots
+from ..quotas import NAMES_BY_METHOD, Limit, Refused, Slots
 from ..rules.model_uri import Model
 from . import Handler
 
@@ -50,10 +50,11 @@ def _admitted(call: Call, limits: Sequence[Limit]) -> Slots:
     if isinstance(admitted, Slots):
         return admitted
     wait = admitted[0].wait
-    texts = [_told(refused) for refused in admitted]
+    name = NAMES_BY_METHOD[call.method]
+    texts = [wording.quota(name, refused.limit.kind, refused.limit.most) for refused in admitted]
     again = f"room again in {wait / SECOND:g} s" if wait is not None else "it lets nothing in"
     limit = admitted[0].limit
-    call.entry.behaviour.append(f"over the quota for {limit.name}, {limit.most} {limit.kind} by {limit.by}: {again}")
+    call.entry.behaviour.append(f"over the quota for {name}, {limit.most} {limit.kind} by {limit.by}: {again}")
     violations = [
         QuotaFailure.Violation(subject=_named(call, refused), description=text)
         for refused, text in zip(admitted, texts, strict=True)
@@ -62,11 +63,6 @@ def _admitted(call: Call, limits: Sequence[Limit]) -> Slots:
     if wait is not None:
         details.insert(0, RetryInfo(retry_delay=Duration(seconds=wait // SECOND, nanos=wait % SECOND)))
     raise Status(Code.RESOURCE_EXHAUSTED, texts[0], details=details)
-
-
-def _told(refused: Refused) -> str:
-    limit = refused.limit
-    return wording.quota(limit.name, limit.kind, limit.most)
 
 
 def _subject(call: Call, by: str) -> str:

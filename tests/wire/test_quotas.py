@@ -21,7 +21,7 @@ from emulator.api import (
 from emulator.engine.book import Book, load
 from emulator.errors import UsageError
 
-from .client import DATASET, STORED, Client, Reply, asking, drawing, eventually, path
+from .client import DATASET, STORED, Client, Reply, asking, drawing, eventually, path, tokenizing
 from .control import Controller
 
 if TYPE_CHECKING:
@@ -216,6 +216,17 @@ def test_where_nothing_is_allowed_nobody_is_told_to_come_again(serve: Serve, con
     refused = connect(serve(limited(per_day=0))).complete(asking("?"))
     assert details(refused)[0] is None
     assert refused.text.endswith("PerDay.rate rate quota limit exceed: allowed 0 requests")
+
+
+def test_a_limit_that_calls_share_is_told_to_each_by_its_own_name(serve: Serve, connect: Connect) -> None:
+    shared = {"call": ["tokenize", "completion", "tokenize_completion"], "per_hour": 1}
+    client = connect(serve({"quotas": {"limits": [shared]}}, frozen=True))
+    assert client.call("TokenizerService/Tokenize", tokenizing("?")).code == "OK"
+    words = "RequestsPerHour.rate rate quota limit exceed: allowed 1 requests"
+    refused = client.complete(asking("?"))
+    assert details(refused)[1] == [("session:default", f"ai.textGenerationCompletion{words}")]
+    refused = client.call("TokenizerService/TokenizeCompletion", asking("?"))
+    assert refused.text == f"ai.textGenerationTokenizeCompletion{words}"
 
 
 def test_by_folder_each_folder_has_its_own(serve: Serve, connect: Connect) -> None:
