@@ -375,6 +375,20 @@ def test_the_last_thousand_tokens_are_kept(serve: Serve, connect: Connect) -> No
     assert client.complete(asking("?"), metadata=bearer(issued[1])).code == "OK"
 
 
+def test_a_listed_token_stays_revoked_however_many_are_issued_after(serve: Serve, connect: Connect) -> None:
+    emulator = serve({"auth": {"oauth_tokens": ["y0_known"], "iam_tokens": ["t1.listed"]}})
+    client = connect(emulator)
+    client.call(REVOKE, RevokeIamTokenRequest(iam_token="t1.listed"))
+    request = CreateIamTokenRequest(yandex_passport_oauth_token="y0_known")
+    issued = [client.call(CREATE, request).only.iam_token for _ in range(MOST)]
+    assert len(emulator.sessions.default.tokens) == MOST
+    assert client.complete(asking("?"), metadata=bearer("t1.listed")).code == "UNAUTHENTICATED"
+    assert client.complete(asking("?"), metadata=bearer(issued[0])).code == "UNAUTHENTICATED"
+    assert client.complete(asking("?"), metadata=bearer(issued[1])).code == "OK"
+    emulator.restore(emulator.snapshot())
+    assert client.complete(asking("?"), metadata=bearer("t1.listed")).code == "UNAUTHENTICATED"
+
+
 # -- public keys in fixtures
 
 

@@ -22,6 +22,7 @@ from emulator.idempotency import Reply as Remembered
 
 from .client import DATASET, MODEL, STORED, Client, Reply, asking, drawing, eventually
 from .control import Controller
+from .datasets import Datasets
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
@@ -254,6 +255,17 @@ def test_a_create_whose_operation_is_gone_creates_it_anew(serve: Serve, connect:
     again = client.call(ASYNC, asking("?"), keyed()).only.id
     assert client.operation(again).id == again
     assert client.call(ASYNC, asking("?"), keyed()).only.id == again
+
+
+def test_a_dataset_that_is_gone_is_created_anew(serve: Serve, connect: Connect) -> None:
+    emulator = serve()
+    datasets = Datasets(emulator, connect(emulator), keyed())
+    first = datasets.create()
+    assert datasets.create() == first
+    emulator.reset("datasets")
+    again = datasets.create()
+    assert datasets.ask("Describe", dataset_id=again).dataset.dataset_id == again
+    assert datasets.create() == again
 
 
 # -- duplicates at once
