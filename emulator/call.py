@@ -59,6 +59,14 @@ class Call(Struct):
         return None
 
     @property
+    def credential(self) -> tuple[str, str]:
+        """The scheme, in lower case, and the secret of the header `authorization`; both empty without one. However a
+        client spaces and spells the two, they are the same.
+        """
+        scheme, _, secret = (self.header("authorization") or "").strip().partition(" ")
+        return scheme.lower(), secret.strip()
+
+    @property
     def texts(self) -> Mapping[str, str]:
         """The request's text metadata, the first value of each key."""
         return texts_of(self.metadata)

@@ -138,7 +138,7 @@ class Clock:
         waiter = _Waiter(instant, self._arrived, loop.create_future())
         self._waiting.add(waiter)
         if signal is not None:
-            signal.wakes.append(lambda: self._hear(waiter))
+            signal.wakes[waiter] = lambda: self._hear(waiter)
         if instant is not None:
             if self._move is not None:
                 heappush(self._move.heap, (instant, waiter.arrived, waiter))
@@ -156,6 +156,8 @@ class Clock:
                 self._running += 1
             elif waiter.forgotten:
                 self._running += 1
+            if signal is not None:
+                signal.wakes.pop(waiter, None)
         if not came:
             raise self._end()
 
@@ -445,13 +447,13 @@ class Signal:
 
     def __init__(self) -> None:
         self.given = False
-        self.wakes: list[Callable[[], object]] = []
+        self.wakes: dict[object, Callable[[], object]] = {}
 
     def give(self) -> None:
         """Let all go on who wait for it in `Clock.told`, in the order in which they came."""
         self.given = True
-        wakes, self.wakes = self.wakes, []
-        for wake in wakes:
+        wakes, self.wakes = self.wakes, {}
+        for wake in wakes.values():
             wake()
 
 

@@ -414,12 +414,14 @@ async def _finish_operation(call: Call, request: Any) -> Any:
 
 
 async def _fail_operation(call: Call, request: Any) -> Any:
-    error = None
+    error: Status | Code = Code.INTERNAL
     if request.HasField("error"):
         given = request.error
         if given.code not in list(Code) or given.code == Code.OK:
             raise Status(Code.INVALID_ARGUMENT, f"error: {given.code} is no code of an error; give one from 1 to 16")
-        error = Status(Code(given.code), given.message, details=given.details)
+        error = Code(given.code)
+        if given.message or given.details:
+            error = Status(error, given.message, details=given.details)
     return operation_state(call.session.operations.fail(request.operation_id, error), call.session.clock)
 
 

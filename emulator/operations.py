@@ -226,14 +226,14 @@ class Operations:
         record.ended = Moment("COMPLETED", True, None, total, done, record.age(now))
         return record
 
-    def fail(self, operation_id: str, error: Status | None = None) -> Record:
-        """Fail it now with `error`, or INTERNAL in the service's words. Raises NOT_FOUND, FAILED_PRECONDITION for one
-        that is done already, and INVALID_ARGUMENT for an error that is OK.
+    def fail(self, operation_id: str, error: Status | Code = Code.INTERNAL) -> Record:
+        """Fail it now with `error`, a code in the service's words for its call. Raises NOT_FOUND, FAILED_PRECONDITION
+        for one that is done already, and INVALID_ARGUMENT for an error that is OK.
         """
         record, now = self._pending(operation_id)
-        if error is None:
-            error = Status(Code.INTERNAL, wording.for_code(Code.INTERNAL))
-        if error.code is Code.OK:
+        if isinstance(error, Code) and error is not Code.OK:
+            error = Status(error, wording.for_code(error, folder=record.folder, call=record.call))
+        if isinstance(error, Code) or error.code is Code.OK:
             raise Status(Code.INVALID_ARGUMENT, "OK is no error; leave the error out, or finish the operation")
         status = ScriptedStatus(error.code, error.message, tuple(packed(detail) for detail in error.details))
         return self._end(record, "FAILED", status, now)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from .api import METHODS
+from .calls import METHODS_BY_CALL
 from .clock import SECOND, Clock
 
 if TYPE_CHECKING:
     from .rules import model
-
-_FM = "/yandex.cloud.ai.foundation_models.v1."
 
 
 def _service(name: str) -> tuple[str, ...]:
@@ -28,20 +27,14 @@ def _service(name: str) -> tuple[str, ...]:
 
 
 METHODS_BY_NAME: Mapping[str, tuple[str, ...]] = {
-    "completion": (f"{_FM}TextGenerationService/Completion",),
-    "completion_async": (f"{_FM}TextGenerationAsyncService/Completion",),
-    "completion_batch": (f"{_FM}TextGenerationBatchService/Completion",),
-    "generate_image": (f"{_FM}image_generation.ImageGenerationAsyncService/Generate",),
-    "tokenize": (f"{_FM}TokenizerService/Tokenize",),
-    "tokenize_completion": (f"{_FM}TokenizerService/TokenizeCompletion",),
-    "text_embedding": (f"{_FM}EmbeddingsService/TextEmbedding",),
-    "classify": (f"{_FM}text_classification.TextClassificationService/Classify",),
-    "few_shot_classify": (f"{_FM}text_classification.TextClassificationService/FewShotClassify",),
+    **{call: (path,) for call, path in METHODS_BY_CALL.items()},
     "operations": ("/yandex.cloud.operation.OperationService/Get",),
     "datasets": _service("dataset.v1.DatasetService"),
     "batches": _service("batch_inference.v1.BatchInferenceService"),
 }
 """What a limit can be for, by the fixture language's names, each with the paths of its methods."""
+
+NAMES_BY_METHOD: Mapping[str, str] = {path: name for name, paths in METHODS_BY_NAME.items() for path in paths}
 
 AT_ONCE = "at_once"
 WINDOWS: Mapping[str, int] = {
@@ -81,10 +74,9 @@ MOST_SUBJECTS = 10_000
 
 class Limit(Struct, frozen=True):
     """At most `most` calls of its methods at once (`kind` at_once), or in any `window` ns, for each session, folder or
-    credential (`by`). `name` is what it is for, the first if there are several; `identity` survives other numbers.
+    credential (`by`); calls named together share it. `identity` survives other numbers.
     """
 
-    name: str
     kind: str
     by: str
     most: int
@@ -151,7 +143,7 @@ def _given(limit: model.QuotaLimit, kind: str) -> model.Most | None:
 
 def _limit(names: Sequence[str], kind: str, by: str, most: int) -> Limit:
     identity = f"{kind} by {by}: {', '.join(sorted(names))}"
-    return Limit(names[0], kind, by, most, WINDOWS.get(kind, 0), identity)
+    return Limit(kind, by, most, WINDOWS.get(kind, 0), identity)
 
 
 def _add(found: dict[str, list[Limit]], names: Sequence[str], limit: Limit) -> None:

@@ -171,6 +171,10 @@ class Session:
         """How a person names a call of this session to `fm-emulator explain`."""
         return f"{entry_id} --session {self.id}" if self.id else entry_id
 
+    def owns(self, id: str) -> bool:
+        """Whether that is the id of an operation, batch task or dataset which only this session has."""
+        return id in self.operations or self.operations.of_task(id) is not None or self.datasets.owns(id)
+
     def let_go(self) -> list[asyncio.Task[Any]]:
         """Let go of what is stored and end the work on it. Returns what is cancelled, and may still end."""
         batches = [record.batch for record in self.operations if record.batch is not None]

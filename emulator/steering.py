@@ -438,10 +438,8 @@ class OperationsOf:
         """It has failed, with this status; the service's own words if `message` is None."""
         if code not in Code.__members__ or code == "OK":
             raise UsageError(f"code: {code!r} is no status of an error, such as INTERNAL or UNAVAILABLE")
-        from . import wording
-
-        text = wording.for_code(Code[code]) if message is None else message
-        return self._done(lambda: self._session.operations.fail(operation_id, Status(Code[code], text)))
+        error = Code[code] if message is None else Status(Code[code], message)
+        return self._done(lambda: self._session.operations.fail(operation_id, error))
 
     def cancel(self, operation_id: str) -> OperationView:
         """It was cancelled; one that is done stays as it is."""

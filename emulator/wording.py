@@ -86,8 +86,22 @@ _QUOTAS = {
     "batches": "batchInference",
 }
 
+QUOTA_MET: dict[str, tuple[str, int]] = {
+    "completion": ("at_once", 10),
+    "completion_async": ("per_second", 10),
+    "completion_batch": ("per_hour", 10),
+    "generate_image": ("per_minute", 500),
+    "tokenize": ("per_second", 50),
+    "tokenize_completion": ("per_second", 50),
+    "text_embedding": ("per_second", 10),
+    "classify": ("per_second", 1),
+    "few_shot_classify": ("per_second", 1),
+    "operations": ("per_second", 50),
+}
+"""For each call the documented limit that a client meets first, and what it allows."""
+
 SEEN_BY_CODE = {
-    Code.RESOURCE_EXHAUSTED: quota("completion", "at_once", 10),
+    Code.RESOURCE_EXHAUSTED: quota("completion", *QUOTA_MET["completion"]),
     Code.UNAUTHENTICATED: "IAM token or API key has to be passed in request",
     Code.PERMISSION_DENIED: (
         "Permission to [resource-manager.folder {folder}, resource-manager.cloud {cloud}, "
@@ -167,10 +181,12 @@ def at_most_long(n: int) -> str:
     return f"Length must be less than or equal to {n}"
 
 
-def for_code(code: Code, *, folder: str = "", image: bool = False) -> str:
-    """The message of a status that was scripted by its code alone."""
-    if image and code is Code.INVALID_ARGUMENT:
+def for_code(code: Code, *, folder: str = "", call: str = "") -> str:
+    """The message of a status that was scripted by its code alone, for a call of that name."""
+    if call == "generate_image" and code is Code.INVALID_ARGUMENT:
         return UNSAFE_IMAGE
+    if code is Code.RESOURCE_EXHAUSTED and call in QUOTA_MET:
+        return quota(call, *QUOTA_MET[call])
     text = SEEN_BY_CODE.get(code) or CHOSEN_BY_CODE[code]
     return (
         text.format(

@@ -705,6 +705,16 @@ async def test_who_waits_for_a_signal_holds_no_advance_up_and_may_leave() -> Non
     assert await clock.advance(SECOND, patience=0.2) == 0
 
 
+async def test_who_has_left_is_not_kept_by_the_signal_that_it_waited_for() -> None:
+    clock, signal = frozen(), Signal()
+    for _ in range(100):
+        waiting = asyncio.create_task(clock.told(signal))
+        await clock.wait_for_sleepers(1, 1)
+        await ended(waiting)
+    assert not signal.wakes
+    assert clock.sleepers == 0
+
+
 async def test_who_waits_for_a_signal_is_let_go_when_the_clock_closes() -> None:
     clock, signal = frozen(), Signal()
     waiting = asyncio.create_task(clock.told(signal))

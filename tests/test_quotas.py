@@ -17,13 +17,14 @@ from emulator.engine.book import load
 from emulator.errors import FixtureError
 from emulator.quotas import KINDS, METHODS_BY_NAME, PRESETS, WINDOWS, Limit, Quotas, Refused, Slots, plan_of
 from emulator.rules import model
+from emulator.wording import QUOTA_MET
 
 NOON = 1_900_000_000 * SECOND
 COMPLETION = METHODS_BY_NAME["completion"][0]
 
 
 def limit(kind: str, most: int, by: str = "session", name: str = "completion") -> Limit:
-    return Limit(name, kind, by, most, WINDOWS.get(kind, 0), f"{kind} by {by}: {name}")
+    return Limit(kind, by, most, WINDOWS.get(kind, 0), f"{kind} by {by}: {name}")
 
 
 def frozen() -> Clock:
@@ -214,6 +215,8 @@ def test_the_preset_is_what_is_documented() -> None:
         "batches": {},
     }
     assert plan_of(None, "none") == {}
+    for name, met in QUOTA_MET.items():
+        assert met in [(kind, most) for kind, most, _ in mosts(plan, name)]
 
 
 def test_a_limit_replaces_the_presets_of_its_kind_and_leaves_the_others() -> None:

@@ -60,10 +60,7 @@ def finish(remote: Remote, operation_id: str, as_json: bool) -> None:
 @remote_options
 def fail(remote: Remote, operation_id: str, code: str, message: str | None, as_json: bool) -> None:
     """Let operation ID fail now."""
-    from ..wording import for_code
-
-    chosen = Code[code.upper()]
-    error = {"code": int(chosen), "message": for_code(chosen) if message is None else message}
+    error = {"code": int(Code[code.upper()]), "message": message or ""}
     _tell(remote.ask("FailOperation", operation_id=operation_id, error=error), as_json)
 
 

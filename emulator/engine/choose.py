@@ -151,9 +151,9 @@ def _made(
 
 
 def _timeline(recipe: Recipe, plan: Plan | None, subject: Subject, context: Mapping[str, Any], seed: Seed) -> Timeline:
-    def settled(error: ScriptedStatus) -> ScriptedStatus:
+    def settled(error: ScriptedStatus, call: str = subject.call) -> ScriptedStatus:
         folder = subject.folder.raw if subject.folder is not None else ""
-        return error.settled(context, folder=folder, image=subject.call == "generate_image")
+        return error.settled(context, folder=folder, call=call)
 
     timeline = default_timeline(subject.call) if plan is None else plan.timeline(subject.call, seed, settled)
     # A stream that breaks off leaves no message on a call that does not stream: the operation fails.

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 from .. import wording
+from ..api import METHODS
 from ..call import Call, Pairs
 from ..calls import CALLS_BY_METHOD
 from ..errors import Code, Status
@@ -22,6 +23,7 @@ from . import Gate, Handler
 
 KEY = "idempotency-key"
 _AI = "/yandex.cloud.ai."
+_CREATE_DATASET = f"{_AI}dataset.v1.DatasetService/Create"
 
 REMEMBERED = frozenset(
     {
@@ -90,10 +92,18 @@ async def _earlier(call: Call, key: str, mine: bytes, request: bytes) -> Reply |
         if reply is None and flight is not None:
             await session.clock.told(flight.over)
             reply = flight.reply
-        if reply is not None and (not reply.operation_id or reply.operation_id in session.operations):
+        if reply is not None and _leads(call, reply):
             return reply
-        if reply is not None:  # its operation was forgotten, and nobody is served with an id that leads nowhere
+        if reply is not None:  # what it began was forgotten, and nobody is served with an id that leads nowhere
             memory.forget(mine)
+
+
+def _leads(call: Call, reply: Reply) -> bool:
+    """Whether the operation or dataset that the reply tells of is still there."""
+    session = call.session
+    if call.method == _CREATE_DATASET:
+        return METHODS[call.method].output.FromString(reply.messages[0]).dataset_id in session.datasets
+    return not reply.operation_id or reply.operation_id in session.operations
 
 
 async def _first(call: Call, following: Handler, mine: bytes, request: bytes) -> AsyncIterator[bytes]:
@@ -147,7 +157,7 @@ def _laid_over(own: Pairs, scripted: Pairs) -> Pairs:
 def _whose(call: Call, key: str) -> bytes:
     """A digest of who calls, which method and under which key; of a credential nothing else is kept."""
     found = hashlib.blake2b(digest_size=16)
-    for part in (call.header("authorization") or "", call.method, key):
+    for part in (*call.credential, call.method, key):
         raw = part.encode()
         found.update(len(raw).to_bytes(4, "big") + raw)
     return found.digest()

@@ -17,7 +17,7 @@ from ..call import Call
 from ..clock import SECOND
 from ..errors import Code, Status
 from ..journal import masked
-from ..quotas import Limit, Refused, Slots
+from ..quotas import NAMES_BY_METHOD, Limit, Refused, Slots
 from ..rules.model_uri import Model
 from . import Handler
 
@@ -50,10 +50,11 @@ def _admitted(call: Call, limits: Sequence[Limit]) -> Slots:
     if isinstance(admitted, Slots):
         return admitted
     wait = admitted[0].wait
-    texts = [_told(refused) for refused in admitted]
+    name = NAMES_BY_METHOD[call.method]
+    texts = [wording.quota(name, refused.limit.kind, refused.limit.most) for refused in admitted]
     again = f"room again in {wait / SECOND:g} s" if wait is not None else "it lets nothing in"
     limit = admitted[0].limit
-    call.entry.behaviour.append(f"over the quota for {limit.name}, {limit.most} {limit.kind} by {limit.by}: {again}")
+    call.entry.behaviour.append(f"over the quota for {name}, {limit.most} {limit.kind} by {limit.by}: {again}")
     violations = [
         QuotaFailure.Violation(subject=_named(call, refused), description=text)
         for refused, text in zip(admitted, texts, strict=True)
@@ -64,18 +65,12 @@ def _admitted(call: Call, limits: Sequence[Limit]) -> Slots:
     raise Status(Code.RESOURCE_EXHAUSTED, texts[0], details=details)
 
 
-def _told(refused: Refused) -> str:
-    limit = refused.limit
-    return wording.quota(limit.name, limit.kind, limit.most)
-
-
 def _subject(call: Call, by: str) -> str:
     """Whom the call counts for; no credential gets further than here."""
     if by == "folder":
         return _folder(call)[:100]
     if by == "credential":
-        shown = (call.header("authorization") or "").encode()
-        return hashlib.blake2b(shown, digest_size=16).hexdigest()
+        return hashlib.blake2b(" ".join(call.credential).encode(), digest_size=16).hexdigest()
     return ""
 
 

@@ -66,11 +66,10 @@ class Recipe(Struct, frozen=True):
         play = Play(rule, headers=rendered(self.headers, context), trailers=rendered(self.trailers, context))
         play.delay = draw(reply.delay, seed, "delay") if reply.delay is not None else 0
         folder = subject.folder.raw if subject.folder is not None else ""
-        image = subject.call == "generate_image"
         if self.failure is not None:
-            play.failure = self.failure.status(context, folder=folder, image=image)
+            play.failure = self.failure.status(context, folder=folder, call=subject.call)
             return play
-        if image and self.content is None:
+        if subject.call == "generate_image" and self.content is None:
             play.final, play.slow = defaults.picture(subject, seed), True
             return play
         if subject.call == "completion_batch" and self.content is None:
@@ -78,7 +77,7 @@ class Recipe(Struct, frozen=True):
         final = self.make(subject, context, seed)
         play.final = lambda: final
         if subject.call in CHATS:
-            stop = self.stop.status(context, folder=folder) if self.stop is not None else None
+            stop = self.stop.status(context, folder=folder, call=subject.call) if self.stop is not None else None
             play.cutting = Cutting(reply.stream or model.Stream(), seed, stop, subject.stream)
             play.notes = notes_on(final, subject, self.content)
         elif subject.call in MEASURES:

@@ -44,18 +44,18 @@ class ScriptedStatus(Struct, frozen=True):
     message: Callable[[Mapping[str, Any]], str] | str | None
     details: tuple[Any, ...] = ()
 
-    def settled(self, context: Mapping[str, Any], *, folder: str = "", image: bool = False) -> ScriptedStatus:
+    def settled(self, context: Mapping[str, Any], *, folder: str = "", call: str = "") -> ScriptedStatus:
         """The same with its message made for one call, to be sent later. Raises ValueError where a template fails."""
-        return replace(self, message=self.status(context, folder=folder, image=image).message)
+        return replace(self, message=self.status(context, folder=folder, call=call).message)
 
-    def status(self, context: Mapping[str, Any], *, folder: str = "", image: bool = False) -> Status:
+    def status(self, context: Mapping[str, Any], *, folder: str = "", call: str = "") -> Status:
         """The status for this call: templates are rendered, a missing message is the service's own.
 
         Raises ValueError where a template fails.
         """
         text = self.message
         if text is None:
-            text = wording.for_code(self.code, folder=folder, image=image)
+            text = wording.for_code(self.code, folder=folder, call=call)
         elif not isinstance(text, str):
             text = text(context)
         return Status(self.code, text, details=self.details)

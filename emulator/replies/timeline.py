@@ -164,6 +164,10 @@ roughly).
 """
 
 
+Settle = Callable[..., ScriptedStatus]
+"""Makes the message of a status for the call that began an operation, or for another call that is named."""
+
+
 class Plan(Struct, frozen=True):
     """A compiled `operation:`; `timeline` draws what is random in it."""
 
@@ -172,11 +176,11 @@ class Plan(Struct, frozen=True):
     error: ScriptedStatus | None
     faults: Mapping[int, ScriptedStatus]
 
-    def timeline(self, call: str, seed: Seed, settle: Callable[[ScriptedStatus], ScriptedStatus]) -> Timeline:
+    def timeline(self, call: str, seed: Seed, settle: Settle) -> Timeline:
         """The timeline of one operation of `call`; `settle` makes the messages of its statuses for this call."""
         plain = self._timeline(call, seed)
         stages = tuple(s if s.error is None else replace(s, error=settle(s.error)) for s in plain.stages)
-        return Timeline(stages, {n: settle(fault) for n, fault in plain.faults.items()}, self.given)
+        return Timeline(stages, {n: settle(fault, "operations") for n, fault in plain.faults.items()}, self.given)
 
     @property
     def given(self) -> bool:

@@ -102,7 +102,7 @@ def _credentials(
     for i, spec in enumerate(listed or ()):
         plain = isinstance(spec, str)
         text, at = (spec, (kind, i)) if plain else (getattr(spec, called), (kind, i, called))
-        if wrong := _wrong(text, called):
+        if wrong := wrong_text(text, called):
             report(at, wrong)
         elif text in found:
             report(at, f"this {called} is listed already, as {kind}[{lines[text]}]")
@@ -120,7 +120,7 @@ def _credential(
     asks_folder = bool(getattr(spec, "user", None))
     if account and asks_folder:
         report((*at, "user"), "it is a user's or a service account's; leave user or service_account out")
-    if getattr(spec, "service_account", None) is not None and (wrong := _wrong(account, "id")):
+    if getattr(spec, "service_account", None) is not None and (wrong := wrong_text(account, "id")):
         report((*at, "service_account"), wrong)
     ends = [name for name in ("expires_at", "expires_after") if getattr(spec, name) is not None]
     if len(ends) == 2:
@@ -147,11 +147,11 @@ def _accounts(spec: model.Auth, read_file: Callable[[str], bytes], report: Repor
         at = ("service_accounts", i)
         account = model.ServiceAccount(id=given) if isinstance(given, str) else given
         where = at if given is not account else (*at, "id")
-        if wrong := _wrong(account.id, "id"):
+        if wrong := wrong_text(account.id, "id"):
             report(where, wrong)
         elif account.id in found:
             report(where, "this service account is listed already")
-        if account.key_id is not None and (wrong := _wrong(account.key_id, "key_id")):
+        if account.key_id is not None and (wrong := wrong_text(account.key_id, "key_id")):
             report((*at, "key_id"), wrong)
         key = None
         if account.public_key is not None:
@@ -167,12 +167,12 @@ def _folders(listed: Sequence[str] | None, at: tuple[str | int, ...], report: Re
     if listed is None:
         return None
     for n, folder in enumerate(listed):
-        if wrong := _wrong(folder, "folder"):
+        if wrong := wrong_text(folder, "folder"):
             report((*at, "folders", n), wrong)
     return tuple(listed)
 
 
-def _wrong(text: str, called: str) -> str:
+def wrong_text(text: str, called: str) -> str:
     """Why no client can show this; what it is not quoted, for it may be a secret."""
     if not text:
         return f"an empty {called} is none; is a variable unset?"

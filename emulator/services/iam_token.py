@@ -18,10 +18,12 @@ from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.auth import account_of, authenticated, ended, lists
 from ..iam import Issued
-from ..rules.accounts import IAM_TOKEN, Account, Credential
+from ..rules.accounts import IAM_TOKEN, Account, Credential, wrong_text
 
 _SERVICE = "/yandex.cloud.iam.v1.IamTokenService/"
 _USER = Credential(user=True)
+LONGEST_ID = 50
+"""Characters of a service account's id (docs)."""
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -51,7 +53,7 @@ async def _create_for_service_account(call: Call) -> AsyncIterator[bytes]:
     session = call.session
     if not session.auth.open:
         authenticated(call)
-    account = _account(call, id_)
+    account = _account(call, id_, "service_account_id")
     if account is None:
         raise Status(Code.NOT_FOUND, wording.account_not_found(id_))
     yield _told(call, session.tokens.issue(session.seed, id_, account.folders))
@@ -87,16 +89,25 @@ def _by_jwt(call: Call, jwt: str) -> Issued:
 
     session = call.session
     assertion = read(jwt)
-    account = _account(call, assertion.issuer)
+    account = _account(call, assertion.issuer, "iss")
     if account is None:
         raise Status(Code.UNAUTHENTICATED, wording.account_not_found(assertion.issuer))
     assertion.check(account)
     return session.tokens.issue(session.seed, assertion.issuer, account.folders)
 
 
-def _account(call: Call, id_: str) -> Account | None:
-    """The service account of that id; anyone is one where nothing is listed."""
-    return call.session.auth.accounts.get(id_) or (None if lists(call) else Account())
+def _account(call: Call, id_: str, field: str) -> Account | None:
+    """The service account of that id; anyone is one where nothing is listed. Raises INVALID_ARGUMENT for what can be
+    no id in `field`.
+    """
+    known = call.session.auth.accounts.get(id_)
+    if known is not None or lists(call):
+        return known
+    if len(id_) > LONGEST_ID:
+        raise Status(Code.INVALID_ARGUMENT, wording.validation(field, wording.at_most_long(LONGEST_ID)))
+    if wrong := wrong_text(id_, "id"):
+        raise Status(Code.INVALID_ARGUMENT, wording.validation(field, wrong))
+    return Account()
 
 
 def _told(call: Call, issued: Issued) -> bytes:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..clock import Wall
 from ..errors import Code, Status
@@ -31,6 +31,9 @@ LONGEST_LIFE = 3600
 """Seconds that a JWT may be good for (docs)."""
 
 LONGEST = 16_384
+Instant = Annotated[float, Meta(ge=0, le=1e12)]
+"""Seconds since the epoch, for some thirty thousand years."""
+
 _AUDIENCE = re.compile(r"https://iam\.[^/\s]+/iam/v1/tokens")
 
 
@@ -42,8 +45,8 @@ class _Header(Struct):
 class _Claims(Struct):
     iss: str
     aud: str | list[str]
-    iat: float
-    exp: float
+    iat: Instant
+    exp: Instant
 
 
 class Assertion(Struct):

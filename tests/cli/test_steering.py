@@ -96,6 +96,11 @@ def test_an_operation_fails_with_the_status_that_is_named(on: Run, client: Clien
     assert on("ops").output.splitlines()[-1] == "    UNAVAILABLE: нет мест"
 
 
+def test_a_code_alone_fails_it_in_the_words_for_its_call(on: Run, client: Client) -> None:
+    told = on("ops", "fail", begun(client), "--code", "RESOURCE_EXHAUSTED").output
+    assert "RESOURCE_EXHAUSTED: ai.textGenerationAsyncCompletionRequestsPerSecond.rate" in told
+
+
 def test_a_failure_needs_no_more_than_the_id(on: Run, client: Client) -> None:
     assert ", done, INTERNAL: " in on("ops", "fail", begun(client)).output
 

@@ -74,8 +74,8 @@ def test_the_folder_of_the_call_is_in_the_services_own_wording() -> None:
 
 def test_a_refused_picture_has_a_wording_of_its_own() -> None:
     status = sound("INVALID_ARGUMENT")
-    assert "image" in status.status({}, image=True).message
-    assert status.status({}, image=True).message != status.status({}).message
+    assert "image" in status.status({}, call="generate_image").message
+    assert status.status({}, call="generate_image").message != status.status({}).message
 
 
 def test_a_message_is_a_template_unless_templates_are_off() -> None:

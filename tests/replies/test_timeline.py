@@ -45,7 +45,7 @@ def compiled(**spec: Any) -> Plan:
 
 
 def timeline(call: str, seed: int = 0, **spec: Any) -> Timeline:
-    return compiled(**spec).timeline(call, Seed(seed), lambda error: error)
+    return compiled(**spec).timeline(call, Seed(seed), lambda error, *_: error)
 
 
 def seconds(*ages: float) -> list[int]:

@@ -12,6 +12,8 @@ import pytest
 from emulator import Emulator
 from emulator.api import (
     METHODS,
+    BatchCompletionMetadata,
+    BatchCompletionRequest,
     CancelOperationRequest,
     CreateIamTokenForServiceAccountRequest,
     CreateIamTokenRequest,
@@ -20,10 +22,12 @@ from emulator.api import (
     ListApiEndpointsRequest,
     RequestInfo,
     RevokeIamTokenRequest,
+    message_class,
 )
 
 from .client import Client, Reply, asking, drawing
 from .control import Controller
+from .datasets import Datasets, lines
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
@@ -32,6 +36,11 @@ NEEDED = "IAM token or API key has to be passed in request"
 INVALID = "The token is invalid"
 OPERATION = "OperationService/Get"
 ASYNC = "TextGenerationAsyncService/Completion"
+BATCH = "TextGenerationBatchService/Completion"
+TASKS = {
+    name: message_class(f"yandex.cloud.ai.batch_inference.v1.{name}BatchInferenceRequest")
+    for name in ("Describe", "Cancel", "Delete")
+}
 ACCOUNT = "aje0000000000000ci1"
 AUTH: dict[str, Any] = {
     "api_keys": [
@@ -324,6 +333,44 @@ def test_an_operation_is_its_creators_and_of_its_folder(emulator: Emulator, clie
     assert (refused.code, refused.text) == ("PERMISSION_DENIED", denied("b1gother"))
     missing = client.call(OPERATION, GetOperationRequest(operation_id="d7q00000000000000000"), CI)
     assert missing.code == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    "method", ["Describe", "Validate", "Delete", "GetDownloadUrls", "GetPreview", "ListOperationsIds"]
+)
+def test_a_dataset_of_another_folder_is_refused(emulator: Emulator, client: Client, method: str) -> None:
+    mine, others = (Datasets(emulator, client, whose) for whose in (token("t1.known"), CI))
+    theirs = others.create(folder_id="b1gother")
+    fields = {"dataset_id": [theirs] if method == "ListOperationsIds" else theirs}
+    assert mine.refused(method, **fields) == f"PERMISSION_DENIED: {denied('b1gother')}"
+    assert others.ask("Describe", dataset_id=theirs).dataset.folder_id == "b1gother"
+    if method == "Describe":
+        assert mine.ask(method, dataset_id=mine.create()).dataset.folder_id == "b1gtest"
+        assert mine.refused(method, dataset_id="fds00000000000000000").startswith("NOT_FOUND")
+
+
+def test_a_batch_over_a_dataset_of_another_folder_is_refused_and_so_is_a_look_at_its_task(
+    emulator: Emulator, client: Client
+) -> None:
+    others = Datasets(emulator, client, CI)
+    theirs = others.create(folder_id="b1gother")
+    others.upload(theirs, lines("Привет"))
+    validation = others.ask("Validate", dataset_id=theirs)
+    assert others.ask("Describe", dataset_id=theirs).dataset.created_by_id == ACCOUNT
+    refused = client.call(OPERATION, GetOperationRequest(operation_id=validation.id), token("t1.known"))
+    assert (refused.code, refused.text) == ("PERMISSION_DENIED", denied("b1gother"))
+    emulator.clock.advance("5m")
+    run = BatchCompletionRequest(model_uri="gpt://b1gtest/gemma-3-12b-it", source_dataset_id=theirs)
+    refused = client.call(BATCH, run, token("t1.known"))
+    assert (refused.code, refused.text) == ("PERMISSION_DENIED", denied("b1gother"))
+    run.model_uri = "gpt://b1gother/gemma-3-12b-it"
+    begun = BatchCompletionMetadata()
+    client.call(BATCH, run, CI).only.metadata.Unpack(begun)
+    for name in ("Describe", "Cancel", "Delete"):
+        request = TASKS[name](task_id=begun.task_id)
+        refused = client.call(f"BatchInferenceService/{name}", request, token("t1.known"))
+        assert (refused.code, refused.text) == ("PERMISSION_DENIED", denied("b1gother"))
+    assert client.call("BatchInferenceService/Describe", TASKS["Describe"](task_id=begun.task_id), CI).code == "OK"
 
 
 def test_a_key_without_an_account_creates_as_the_sessions_account(

@@ -178,6 +178,7 @@ MALFORMED = {
     "no-iat": (signed(iat=None), "payload: Object missing required field `iat`"),
     "iat-as-text": (by_hand(HEADER, {**CLAIMS, "iat": "now"}), "payload: Expected `float`, got `str`"),
     "endless": (by_hand(HEADER, b'{"iss":"a","aud":"b","iat":1e999,"exp":1}'), "payload: "),
+    "huge": (by_hand(HEADER, {**CLAIMS, "exp": 1e308}), "payload: Expected `float` <= "),
     "deep": (by_hand(HEADER, b'{"x":' + b"[" * 5000), "payload: "),
     "unsigned": (by_hand(HEADER, CLAIMS, b""), "it is not signed"),
     "long": ("a" * 20_000, "it has 20000 characters; at most 16384 are taken"),
@@ -258,6 +259,18 @@ def test_an_account_that_is_not_listed_gets_nothing(guarded: Client) -> None:
 def test_a_request_that_names_nothing_is_refused(client: Client, method: str, request_: Any, field: str) -> None:
     reply = client.call(method, request_)
     assert (reply.code, reply.text) == ("INVALID_ARGUMENT", f"Validation error:\n{field}: Field is required")
+
+
+@pytest.mark.parametrize("id_", ["x" * 51, "x" * 4_000_000, "aje\n\x1b[31m", "аккаунт", "a b"])
+def test_what_can_be_no_accounts_id_gets_no_token(client: Client, id_: str) -> None:
+    refused = client.call(FOR_ACCOUNT, CreateIamTokenForServiceAccountRequest(service_account_id=id_))
+    told = "Validation error:\nservice_account_id: "
+    assert (refused.code, refused.text[: len(told)]) == ("INVALID_ARGUMENT", told)
+    assert len(refused.text) < 200
+    if len(id_) < 1000:
+        refused = by_jwt(client, by_hand(HEADER, {**CLAIMS, "iss": id_}))
+        assert refused.code == "INVALID_ARGUMENT"
+        assert refused.text.startswith("Validation error:\niss: ")
 
 
 def test_a_request_that_is_none_is_refused(client: Client) -> None:
@@ -360,6 +373,20 @@ def test_the_last_thousand_tokens_are_kept(serve: Serve, connect: Connect) -> No
     assert len(emulator.sessions.default.tokens) == MOST
     assert client.complete(asking("?"), metadata=bearer(issued[0])).code == "UNAUTHENTICATED"
     assert client.complete(asking("?"), metadata=bearer(issued[1])).code == "OK"
+
+
+def test_a_listed_token_stays_revoked_however_many_are_issued_after(serve: Serve, connect: Connect) -> None:
+    emulator = serve({"auth": {"oauth_tokens": ["y0_known"], "iam_tokens": ["t1.listed"]}})
+    client = connect(emulator)
+    client.call(REVOKE, RevokeIamTokenRequest(iam_token="t1.listed"))
+    request = CreateIamTokenRequest(yandex_passport_oauth_token="y0_known")
+    issued = [client.call(CREATE, request).only.iam_token for _ in range(MOST)]
+    assert len(emulator.sessions.default.tokens) == MOST
+    assert client.complete(asking("?"), metadata=bearer("t1.listed")).code == "UNAUTHENTICATED"
+    assert client.complete(asking("?"), metadata=bearer(issued[0])).code == "UNAUTHENTICATED"
+    assert client.complete(asking("?"), metadata=bearer(issued[1])).code == "OK"
+    emulator.restore(emulator.snapshot())
+    assert client.complete(asking("?"), metadata=bearer("t1.listed")).code == "UNAUTHENTICATED"
 
 
 # -- public keys in fixtures

@@ -22,6 +22,7 @@ from emulator.idempotency import Reply as Remembered
 
 from .client import DATASET, MODEL, STORED, Client, Reply, asking, drawing, eventually
 from .control import Controller
+from .datasets import Datasets
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
@@ -205,6 +206,15 @@ def test_who_is_another_is_not_answered_with_it(serve: Serve, connect: Connect, 
     assert client.call(ASYNC, asking("?"), keyed()).only.id == first
 
 
+def test_who_spells_the_same_credential_in_another_way_is_no_other(serve: Serve, connect: Connect) -> None:
+    client = connect(serve())
+    ids = {
+        client.call(ASYNC, asking("?"), [("idempotency-key", "k"), ("authorization", spelled)]).only.id
+        for spelled in ("Api-Key AQVN-one", "api-key  AQVN-one")
+    }
+    assert len(ids) == 1
+
+
 def test_another_method_is_another_call(serve: Serve, connect: Connect) -> None:
     emulator = serve()
     client = connect(emulator)
@@ -245,6 +255,17 @@ def test_a_create_whose_operation_is_gone_creates_it_anew(serve: Serve, connect:
     again = client.call(ASYNC, asking("?"), keyed()).only.id
     assert client.operation(again).id == again
     assert client.call(ASYNC, asking("?"), keyed()).only.id == again
+
+
+def test_a_dataset_that_is_gone_is_created_anew(serve: Serve, connect: Connect) -> None:
+    emulator = serve()
+    datasets = Datasets(emulator, connect(emulator), keyed())
+    first = datasets.create()
+    assert datasets.create() == first
+    emulator.reset("datasets")
+    again = datasets.create()
+    assert datasets.ask("Describe", dataset_id=again).dataset.dataset_id == again
+    assert datasets.create() == again
 
 
 # -- duplicates at once

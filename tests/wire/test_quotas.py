@@ -21,7 +21,7 @@ from emulator.api import (
 from emulator.engine.book import Book, load
 from emulator.errors import UsageError
 
-from .client import DATASET, STORED, Client, Reply, asking, drawing, eventually, path
+from .client import DATASET, STORED, Client, Reply, asking, drawing, eventually, path, tokenizing
 from .control import Controller
 
 if TYPE_CHECKING:
@@ -218,6 +218,17 @@ def test_where_nothing_is_allowed_nobody_is_told_to_come_again(serve: Serve, con
     assert refused.text.endswith("PerDay.rate rate quota limit exceed: allowed 0 requests")
 
 
+def test_a_limit_that_calls_share_is_told_to_each_by_its_own_name(serve: Serve, connect: Connect) -> None:
+    shared = {"call": ["tokenize", "completion", "tokenize_completion"], "per_hour": 1}
+    client = connect(serve({"quotas": {"limits": [shared]}}, frozen=True))
+    assert client.call("TokenizerService/Tokenize", tokenizing("?")).code == "OK"
+    words = "RequestsPerHour.rate rate quota limit exceed: allowed 1 requests"
+    refused = client.complete(asking("?"))
+    assert details(refused)[1] == [("session:default", f"ai.textGenerationCompletion{words}")]
+    refused = client.call("TokenizerService/TokenizeCompletion", asking("?"))
+    assert refused.text == f"ai.textGenerationTokenizeCompletion{words}"
+
+
 def test_by_folder_each_folder_has_its_own(serve: Serve, connect: Connect) -> None:
     client = connect(serve(limited(per_day=1, by="folder")))
     ask = lambda folder: client.complete(asking("?", model=f"gpt://{folder}/yandexgpt"))  # noqa: E731
@@ -234,6 +245,15 @@ def test_by_credential_each_key_has_its_own_and_none_is_told(serve: Serve, conne
     assert details(refused)[1][0][0] == "credential:Api-Key AQVN****"
     assert details(client.complete(asking("?")))[1][0][0] == "credential:none"
     assert b"secretnumberone" not in emulator.snapshot()
+
+
+def test_a_credential_is_the_same_however_it_is_spelled(serve: Serve, connect: Connect) -> None:
+    client = connect(serve(limited(per_hour=1, by="credential"), frozen=True))
+    assert client.complete(asking("?"), metadata=[("authorization", "Api-Key AQVN-one")]).code == "OK"
+    for spelled in ("api-key AQVN-one", "API-KEY  AQVN-one", " Api-Key AQVN-one "):
+        again = client.complete(asking("?"), metadata=[("authorization", spelled)])
+        assert again.code == "RESOURCE_EXHAUSTED", spelled
+    assert client.complete(asking("?"), metadata=[("authorization", "Bearer AQVN-one")]).code == "OK"
 
 
 def test_each_session_has_its_own_count_and_is_named(serve: Serve, connect: Connect) -> None:

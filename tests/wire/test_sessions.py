@@ -9,11 +9,16 @@ import grpc
 import pytest
 
 from emulator import Emulator
-from emulator.api import GetOperationRequest
+from emulator.api import (
+    BatchCompletionMetadata,
+    BatchCompletionRequest,
+    DescribeBatchInferenceRequest,
+    GetOperationRequest,
+)
 from emulator.clock import Monotonic
 from emulator.sessions import MOST_SESSIONS
 
-from .client import Client, asking, eventually
+from .client import DATASET, STORED, Client, asking, eventually
 from .control import Controller
 
 if TYPE_CHECKING:
@@ -145,6 +150,16 @@ def test_ids_are_global_and_record_their_session(serve: Serve, connect: Connect)
     assert [call.id for call in one.calls(filter={"method": "OperationService/Get"})] == ["c2", "c3", "c4"]
     assert one.do("ListOperations").operations[0].polls == 3
     assert not Controller(client).calls()
+
+
+def test_a_batch_task_is_found_in_the_session_that_began_it(serve: Serve, connect: Connect) -> None:
+    client = connect(serve(STORED))
+    request = BatchCompletionRequest(model_uri="gpt://b1gtest/gemma-3-12b-it", source_dataset_id=DATASET)
+    begun = BatchCompletionMetadata()
+    client.call("TextGenerationBatchService/Completion", request, named("one")).only.metadata.Unpack(begun)
+    look = DescribeBatchInferenceRequest(task_id=begun.task_id)
+    assert client.call("BatchInferenceService/Describe", look).only.task.task_id == begun.task_id
+    assert client.call("BatchInferenceService/Describe", look, named("two")).code == "NOT_FOUND"
 
 
 def test_sessions_are_listed(serve: Serve, connect: Connect) -> None:

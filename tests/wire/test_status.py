@@ -7,10 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from emulator.api import METHODS, GetOperationRequest, QuotaFailure, RequestInfo, RetryInfo
+from emulator.api import (
+    METHODS,
+    BatchCompletionRequest,
+    GetOperationRequest,
+    QuotaFailure,
+    RequestInfo,
+    RetryInfo,
+)
+from emulator.calls import METHODS_BY_CALL
 from emulator.errors import Code
 
-from .client import Reply, asking, path
+from .client import (
+    DATASET,
+    STORED,
+    Reply,
+    asking,
+    choosing,
+    classifying,
+    drawing,
+    embedding,
+    path,
+    tokenizing,
+)
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
@@ -170,6 +189,52 @@ def test_any_code_can_be_scripted_by_its_name_alone(serve: Serve, connect: Conne
     assert reply.text
     (entry,) = emulator.sessions.default.journal
     assert (entry.code, entry.message) == (code, reply.text)
+
+
+ASKED: dict[str, Any] = {
+    "completion_async": asking("?"),
+    "completion_batch": BatchCompletionRequest(model_uri="gpt://b1gtest/gemma-3-12b-it", source_dataset_id=DATASET),
+    "generate_image": drawing("?"),
+    "tokenize": tokenizing("?"),
+    "tokenize_completion": asking("?"),
+    "text_embedding": embedding("?"),
+    "classify": classifying("?"),
+    "few_shot_classify": choosing("?", "a", "b"),
+}
+QUOTAS = [
+    (name, ASKED[name], f"ai.{words} rate quota limit exceed: allowed {most} requests")
+    for name, words, most in (
+        ("completion_async", "textGenerationAsyncCompletionRequestsPerSecond.rate", 10),
+        ("completion_batch", "textGenerationBatchCompletionRequestsPerHour.rate", 10),
+        ("generate_image", "imageGenerationRequestsPerMinute.rate", 500),
+        ("tokenize", "textGenerationTokenizeRequestsPerSecond.rate", 50),
+        ("tokenize_completion", "textGenerationTokenizeCompletionRequestsPerSecond.rate", 50),
+        ("text_embedding", "textEmbeddingRequestsPerSecond.rate", 10),
+        ("classify", "textClassificationRequestsPerSecond.rate", 1),
+        ("few_shot_classify", "fewShotTextClassificationRequestsPerSecond.rate", 1),
+    )
+]
+
+
+@pytest.mark.parametrize(("call", "request_", "text"), QUOTAS, ids=[each[0] for each in QUOTAS])
+def test_a_quota_that_is_scripted_by_its_code_alone_is_that_of_the_call(
+    serve: Serve, connect: Connect, call: str, request_: Any, text: str
+) -> None:
+    rules = [{"call": call, "reply": {"error": "RESOURCE_EXHAUSTED"}}]
+    reply = connect(serve({"rules": rules, **STORED})).call(METHODS_BY_CALL[call], request_)
+    assert (reply.code, reply.text) == ("RESOURCE_EXHAUSTED", text)
+
+
+def test_inside_an_operation_it_is_that_of_its_call_and_at_a_get_that_of_the_get(
+    serve: Serve, connect: Connect
+) -> None:
+    polls = {"error": "RESOURCE_EXHAUSTED", "done_after": "0s", "polls": {1: "RESOURCE_EXHAUSTED"}}
+    client = connect(serve({"rules": [{"call": "completion_async", "operation": polls}]}))
+    begun = client.call(METHODS_BY_CALL["completion_async"], asking("Привет")).only
+    get = GetOperationRequest(operation_id=begun.id)
+    refused = client.call("OperationService/Get", get)
+    assert refused.text == "ai.operationGetRequestsPerSecond.rate rate quota limit exceed: allowed 50 requests"
+    assert client.operation(begun.id).error.message.startswith("ai.textGenerationAsyncCompletionRequestsPerSecond.rate")
 
 
 def on_the_wire(text: str) -> int:
