@@ -150,6 +150,10 @@ class Session:
         self.numbered = numbered
         self._book = None
 
+    def owns(self, id: str) -> bool:
+        """Whether that is the id of an operation, a batch task or a dataset which this session has."""
+        return id in self.operations or self.operations.of_task(id) is not None or self.datasets.owns(id)
+
     # -- calls
 
     def counted(self, aside: bool) -> tuple[str, int]:
@@ -270,8 +274,8 @@ class Sessions:
         return session
 
     def owner(self, id: str) -> Session | None:
-        """The session whose operation or dataset that is."""
-        return next((s for s in self._all.values() if id in s.operations or s.datasets.owns(id)), None)
+        """The session whose operation, batch task or dataset that is."""
+        return next((s for s in self._all.values() if s.owns(id)), None)
 
     def delete(self, id: str) -> None:
         """End a session: calls that wait in it get CANCELLED, which nobody retries.

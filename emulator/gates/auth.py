@@ -2,7 +2,7 @@
 
 Codes and texts are the real service's as far as they were seen. A folder that the request names, in its model URI, as
 `folder_id` or in `x-folder-id`, and that is not its service account's, is refused with 3, as was seen; a user account,
-one that may use no folder at all, and an operation that belongs to another folder, with 7 (chosen). `--lenient` is
+one that may use no folder at all, and an operation, batch task or dataset of another folder, with 7 (chosen). `--lenient` is
 about requests, and leaves this gate shut.
 """
 
@@ -122,9 +122,9 @@ def _check_folders(call: Call, caller: Credential, folders: tuple[str, ...]) -> 
         if caller.user or not folders:
             raise _denied(folder)
         raise Status(Code.INVALID_ARGUMENT, wording.other_folder(folder, folders[0]))
-    owner = _owner(call)
-    if owner and owner not in folders:
-        raise _denied(owner)
+    for owner in _owners(call):
+        if owner not in folders:
+            raise _denied(owner)
 
 
 def _named(call: Call) -> Iterator[str]:
@@ -138,13 +138,13 @@ def _named(call: Call) -> Iterator[str]:
             yield folder
 
 
-def _owner(call: Call) -> str:
-    """The folder of what a request asks about by id; empty if it isn't known."""
+def _owners(call: Call) -> Iterator[str]:
+    """The folders of what a request asks about by id, as far as they are known."""
     for field, folder_of in OWNERS.items():
-        id_ = getattr(call.message, field, "")
-        if id_ and (folder := folder_of(call, id_)):
-            return folder
-    return ""
+        named = getattr(call.message, field, "")
+        for id_ in [named] if isinstance(named, str) else named:
+            if id_ and (folder := folder_of(call, id_)):
+                yield folder
 
 
 def _of_operation(call: Call, operation_id: str) -> str:
@@ -152,7 +152,22 @@ def _of_operation(call: Call, operation_id: str) -> str:
     return operations.get(operation_id).folder if operation_id in operations else ""
 
 
-OWNERS: Mapping[str, Callable[[Call, str], str]] = {"operation_id": _of_operation}
+def _of_task(call: Call, task_id: str) -> str:
+    record = call.session.operations.of_task(task_id)
+    return record.folder if record is not None else ""
+
+
+def _of_dataset(call: Call, dataset_id: str) -> str:
+    datasets = call.session.datasets
+    return datasets.get(dataset_id).folder if dataset_id in datasets else ""
+
+
+OWNERS: Mapping[str, Callable[[Call, str], str]] = {
+    "operation_id": _of_operation,
+    "task_id": _of_task,
+    "dataset_id": _of_dataset,
+    "source_dataset_id": _of_dataset,
+}
 """By field of a request: the folder of what has that id."""
 
 

@@ -3,7 +3,7 @@
 The header `x-emulator-session` says; it changes what a call meets, so it stands under the same rule as the control API.
 With `--session-from api-key` the API key says it too, up to its first dot (`Api-Key job-17.anything`), so that forty
 jobs share an emulator with no line of code changed. Who says nothing is in the session that the server began with, but
-for operations and datasets, whose ids are global: asking for one without a session finds its owner.
+for operations, batch tasks and datasets, whose ids are global: asking for one without a session finds its owner.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _KEY = re.compile(r"(?i:api-key) +([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.")
 _OWNED = (
     ("/yandex.cloud.operation.OperationService/", "operation_id"),
     ("/yandex.cloud.ai.dataset.v1.DatasetService/", "dataset_id"),
+    ("/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/", "task_id"),
     (METHODS_BY_CALL["completion_batch"], "source_dataset_id"),
 )
 """Methods, by how their paths begin, whose requests name something of a session's, and the field that does."""

@@ -91,7 +91,7 @@ async def _create(call: Call, request: Any, response: Any) -> None:
         folder=request.folder_id,
         name=request.name,
         created=now,
-        account=session.account,
+        account=call.account or session.account,
         task_type=request.task_type,
         origin=Upload(request.task_type, now, datasets.store),
         upload_format=request.upload_format,
@@ -303,7 +303,8 @@ async def _validate(call: Call, request: Any, response: Any) -> None:
     id_ = session.operations.fresh(session.seed, PREFIXES[VALIDATION], "operation", VALIDATION, dataset.id)
     timeline = default_timeline(VALIDATION)
     play = Play("", timeline=timeline.at_first_get() if session.immediate else timeline)
-    record = Record(id_, VALIDATION, session.clock.now(), session.account, play, dataset_id=dataset.id)
+    account = call.account or session.account
+    record = Record(id_, VALIDATION, session.clock.now(), account, play, dataset_id=dataset.id, folder=dataset.folder)
     upload.validate(record)
     session.operations.start(record)
     call.entry.operation_id = id_
