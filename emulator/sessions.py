@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .behaviour import Habits
@@ -162,6 +163,16 @@ class Session:
         self.calls[kind] += 1
         return kind, self.calls[kind]
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Somebody uses the session meanwhile, so it is not idle."""
+        self.holders += 1
+        try:
+            yield
+        finally:
+            self.holders -= 1
+            self.used = Monotonic.now()
+
     @property
     def account(self) -> str:
         """The service account that `created_by` names."""
@@ -293,6 +304,7 @@ class Sessions:
         self._closed = False
         for session in self:
             session.clock.open()
+            session.datasets.store.open()
 
     def close(self, why: Status | None = None) -> None:
         """Let go of everyone who waits for long, now or later, with `why`; see `Clock.close`."""
