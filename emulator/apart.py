@@ -13,7 +13,6 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from .errors import Code, Status
@@ -67,6 +66,10 @@ class Once:
             self._done = task.exception() is None
 
 
+_BEGIN = f"import sys; sys.path[:] = sys.argv[1:]; from {__name__} import main; main()"
+"""It imports from where we do: nothing that lies in the working directory gets in between."""
+
+
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function` returns, called in a thread."""
     return await asyncio.to_thread(function, *arguments)
@@ -78,16 +81,15 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     Arguments, result and exceptions travel pickled. A caller that is cancelled ends the process. Raises what the
     function raises, and RuntimeError where the process dies, as it does when memory runs out.
     """
-    root = str(Path(__file__).parent.parent)
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            __name__,
+            "-c",
+            _BEGIN,
+            *sys.path,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for us, and we end it
         )
     except NotImplementedError:  # a loop that can't start processes, as there are on Windows
         return await in_thread(function, *arguments)
@@ -107,7 +109,7 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-def _main() -> None:
+def main() -> None:
     """The other process: one function called, its result told on what was standard output."""
     told = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -118,7 +120,3 @@ def _main() -> None:
         answer = (False, failed)
     told.write(pickle.dumps(answer))
     told.close()
-
-
-if __name__ == "__main__":
-    _main()
