@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from wire.client import eventually
 
 from emulator.apart import Once, in_process
 from emulator.errors import Code, Status
@@ -46,8 +47,7 @@ async def test_a_process_that_dies_is_told_and_the_work_is_begun_again_when_next
 async def test_a_caller_that_is_cancelled_ends_the_process() -> None:
     before = _children()
     task = asyncio.ensure_future(in_process(time.sleep, 600))
-    while len(_children() - before) < 1:
-        await asyncio.sleep(0)
+    await asyncio.to_thread(eventually, lambda: bool(_children() - before))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -2,8 +2,8 @@
 
 Codes and texts are the real service's as far as they were seen. A folder that the request names, in its model URI, as
 `folder_id` or in `x-folder-id`, and that is not its service account's, is refused with 3, as was seen; a user account,
-one that may use no folder at all, and an operation, batch task or dataset of another folder, with 7 (chosen). `--lenient`
-is about requests, and leaves this gate shut.
+one that may use no folder at all, and an operation, batch task or dataset of another folder, with 7 (chosen).
+`--lenient` is about requests, and leaves this gate shut.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from .. import wording
-from ..api import METHODS
+from ..api import METHODS, DatasetInfo
 from ..call import Call, parsed
 from ..content import Content
 from ..datasets import FIRST, UPLOADABLE, VALIDATION, Dataset, Parts, Upload, described
@@ -102,38 +102,35 @@ async def _create(call: Call, request: Any, response: Any) -> None:
     )
     datasets.add(dataset)
     response.dataset_id = dataset.id
-    response.dataset.CopyFrom(await _described(call, dataset))
+    response.dataset.CopyFrom(await _described(call, dataset.id))
 
 
 async def _describe(call: Call, request: Any, response: Any) -> None:
-    response.dataset.CopyFrom(await _described(call, call.session.datasets.get(request.dataset_id)))
+    response.dataset.CopyFrom(await _described(call, request.dataset_id))
 
 
-async def _described(call: Call, dataset: Dataset, folder: str = "") -> Any:
-    """The dataset as clients see it; of one that is in every folder `folder` is told."""
-    now = call.session.clock.now()
-    await dataset.origin.settled(now)
-    stand = dataset.origin.stand(now)
-    assert stand is not None
-    info = described(dataset, stand)
-    info.folder_id = info.folder_id or folder
-    return info
+async def _described(call: Call, dataset_id: str) -> Any:
+    """The dataset as clients see it. Raises NOT_FOUND."""
+    return described(*await call.session.datasets.look(dataset_id))
 
 
 async def _list(call: Call, request: Any, response: Any) -> None:
     size = request.page_size if 0 < request.page_size <= PAGE else PAGE
     after = _position(request.page_token)
     statuses, shown = set(request.status), 0
-    for dataset in call.session.datasets:
+    datasets = call.session.datasets
+    for dataset in datasets:
         if dataset.number <= after or not _fits(dataset, request):
             continue
-        info = await _described(call, dataset, request.folder_id)
-        if statuses and info.status not in statuses:
+        stand = await datasets.stand(dataset, call.session.clock.now())
+        if stand is None or (statuses and DatasetInfo.Status.Value(stand.status) not in statuses):
             continue
         if shown == size:
             response.next_page_token = _token(after)
             return
-        response.datasets.append(info)
+        info = response.datasets.add()
+        info.CopyFrom(described(dataset, stand))
+        info.folder_id = info.folder_id or request.folder_id
         shown, after = shown + 1, dataset.number
 
 
@@ -177,7 +174,7 @@ async def _update(call: Call, request: Any, response: Any) -> None:
         raise Status(Code.INVALID_ARGUMENT, wording.validation("update_mask", text))
     changes = {"name": request.name, "description": request.description, "labels": dict(request.labels)}
     dataset = datasets.change(dataset.id, {name: changes[name] for name in paths})
-    response.dataset.CopyFrom(await _described(call, dataset))
+    response.dataset.CopyFrom(await _described(call, dataset.id))
 
 
 async def _delete(call: Call, request: Any, response: Any) -> None:
@@ -263,8 +260,7 @@ async def _finish_parts(call: Call, request: Any, response: Any) -> None:
         raise Status(Code.FAILED_PRECONDITION, text)
     _check_parts(parts, [(part.part_num, part.etag) for part in request.uploaded_parts], call.session.config.lenient)
     upload.parts = None
-    joining = asyncio.ensure_future(call.session.datasets.joined(dataset, parts))
-    await asyncio.shield(joining)
+    await asyncio.shield(upload.joining(call.session.datasets.joined(dataset, parts)))
     response.dataset_id = dataset.id
 
 
@@ -329,7 +325,7 @@ def _first_lines(content: Content) -> list[str]:
             left -= len(line)
             if left <= 0:
                 break
-            found.append(line.decode("utf-8", "replace").strip())
+            found.append(line.decode("utf-8", "replace").removeprefix("\ufeff").strip())
     return found
 
 
