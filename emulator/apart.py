@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib
 import os
 import pickle
@@ -40,7 +41,7 @@ class Once:
             try:
                 await asyncio.shield(task)
             except (OSError, RuntimeError) as failed:
-                raise Status(Code.INTERNAL, f"{self._what} failed: {failed}") from None
+                raise Status(Code.INTERNAL, f"{self._what} failed: {_told(failed)}") from None
             except asyncio.CancelledError:
                 if task.cancelled():
                     raise Status(Code.CANCELLED, f"{self._what} was ended: the dataset is gone") from None
@@ -64,6 +65,12 @@ class Once:
         if not task.cancelled():
             # Whoever waits is told; if nobody does any more, it is no news.
             self._done = task.exception() is None
+
+
+def _told(failed: OSError | RuntimeError) -> str:
+    if isinstance(failed, OSError) and failed.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; delete datasets, or set TMPDIR to where there is room"
+    return str(failed)
 
 
 _BEGIN = f"import sys; sys.path[:] = sys.argv[1:]; from {__name__} import main; main()"

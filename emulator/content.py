@@ -100,9 +100,10 @@ class Store:
             self._made += 1
             return self._folder / str(self._made)
 
-    def open(self) -> None:
-        """Begin anew after `close`."""
-        self._closed = False
+    def open(self) -> bool:
+        """Begin anew, and tell whether it was closed."""
+        before, self._closed = self._closed, False
+        return before
 
     def close(self) -> None:
         """Take all files away; there will be no others until `open`."""

@@ -142,6 +142,10 @@ class Operations:
         self._drawing: dict[str, asyncio.Future[Any]] = {}
         self._at_hand: dict[str, Any] = {}
 
+    def remove(self, operation_id: str) -> None:
+        """Forget that one."""
+        self._forget(operation_id)
+
     def forget(self, call: str) -> None:
         """Forget those of one kind."""
         for record in tuple(self._records.values()):

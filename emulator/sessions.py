@@ -45,6 +45,7 @@ PARTS = (
 )
 """What `Session.reset` can reset."""
 
+BATCH = "completion_batch"
 MOST_SESSIONS = 1000
 OWN, FILES = "session", "files"
 """Layers by id: the session's own rules, and those of the files; added ones are r1, r2, ..."""
@@ -182,6 +183,15 @@ class Session:
         """How a person names a call of this session to `fm-emulator explain`."""
         return f"{entry_id} --session {self.id}" if self.id else entry_id
 
+    def open(self) -> None:
+        """Let calls come, and wait for as long as they like; where what was stored was let go of, operations on it go,
+        too.
+        """
+        self.clock.open()
+        if self.datasets.store.open():
+            for call in (BATCH, VALIDATION):
+                self.operations.forget(call)
+
     def let_go(self) -> list[asyncio.Task[Any]]:
         """Let go of what is stored and end the work on it. Returns what is cancelled, and may still end."""
         batches = [record.batch for record in self.operations if record.batch is not None]
@@ -303,8 +313,7 @@ class Sessions:
         """Let calls wait for as long as they like."""
         self._closed = False
         for session in self:
-            session.clock.open()
-            session.datasets.store.open()
+            session.open()
 
     def close(self, why: Status | None = None) -> None:
         """Let go of everyone who waits for long, now or later, with `why`; see `Clock.close`."""

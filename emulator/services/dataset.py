@@ -16,7 +16,7 @@ from .. import wording
 from ..api import METHODS, DatasetInfo
 from ..call import Call, parsed
 from ..content import Content
-from ..datasets import FIRST, UPLOADABLE, VALIDATION, Dataset, Parts, Upload, described
+from ..datasets import FIRST, UPLOADABLE, VALIDATION, Dataset, Parts, Stand, Upload, described
 from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.datasets import MOST_PARTS, SMALLEST_PART
@@ -122,7 +122,7 @@ async def _list(call: Call, request: Any, response: Any) -> None:
     for dataset in datasets:
         if dataset.number <= after or not _fits(dataset, request):
             continue
-        stand = await datasets.stand(dataset, call.session.clock.now())
+        stand = await _listed(call, dataset)
         if stand is None or (statuses and DatasetInfo.Status.Value(stand.status) not in statuses):
             continue
         if shown == size:
@@ -132,6 +132,17 @@ async def _list(call: Call, request: Any, response: Any) -> None:
         info.CopyFrom(described(dataset, stand))
         info.folder_id = info.folder_id or request.folder_id
         shown, after = shown + 1, dataset.number
+
+
+async def _listed(call: Call, dataset: Dataset) -> Stand | None:
+    """What it is now; one of which that can't be found out, since the disk is full, must not keep others from being
+    listed.
+    """
+    now = call.session.clock.now()
+    try:
+        return await call.session.datasets.stand(dataset, now)
+    except Status:
+        return dataset.origin.stand(now)
 
 
 def _fits(dataset: Dataset, request: Any) -> bool:
@@ -178,12 +189,19 @@ async def _update(call: Call, request: Any, response: Any) -> None:
 
 
 async def _delete(call: Call, request: Any, response: Any) -> None:
-    session = call.session
-    dataset, stand = await session.datasets.look(request.dataset_id)
+    session, found_out = call.session, True
+    dataset = session.datasets.get(request.dataset_id)
+    try:
+        await session.datasets.look(dataset.id)
+    except Status:  # where the disk is full, deleting is what helps
+        found_out = False
     session.datasets.delete(dataset.id)
     validation = dataset.origin.validation if isinstance(dataset.origin, Upload) else None
-    if stand.status == "VALIDATING" and validation is not None and validation.id in session.operations:
-        session.operations.cancel(validation.id)
+    if validation is None or validation.id not in session.operations:
+        return
+    session.operations.cancel(validation.id)
+    if not found_out:
+        session.operations.remove(validation.id)
 
 
 # -- uploads and downloads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import threading
@@ -331,3 +332,42 @@ def children() -> set[str]:
         with suppress(OSError):  # the thread has ended
             found |= set(thread.read_text().split())
     return found
+
+
+def test_an_emulator_that_begins_again_has_let_go_of_batches_with_their_datasets(connect: Connect) -> None:
+    emulator = Emulator(now=NOON, frozen=True)
+    with emulator:
+        batches = Batches(emulator, connect(emulator))
+        operation, task = batches.begun(batches.ready(*LONG))
+        pending = batches.create()
+        batches.upload(pending, lines("раз"))
+        batches.validate(pending)
+    assert emulator.operations.list(), "what happened can still be looked at"
+    with emulator:
+        batches = Batches(emulator, connect(emulator))
+        assert batches.inference("Describe", task_id=task).code == "NOT_FOUND"
+        assert batches.get(operation).code == "NOT_FOUND"
+        emulator.restore(emulator.snapshot())
+        batches.begun(batches.ready("раз"))
+
+
+def test_where_the_disk_is_full_datasets_can_be_listed_and_deleted(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = begin()
+
+    def full(*given: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    id_, kept = batches.create(), batches.ready("раз")
+    monkeypatch.setattr("emulator.rows.check.check", full)
+    batches.upload(id_, lines("раз"))
+    operation = batches.validate(id_).id
+    batches.emulator.clock.advance("3s")
+    told = "the check of the rows failed: the disk is full; delete datasets, or set TMPDIR to where there is room"
+    assert batches.refused("Describe", dataset_id=id_) == f"INTERNAL: {told}"
+    assert [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets] == [id_, kept]
+    batches.ask("Delete", dataset_id=id_)
+    assert [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets] == [kept]
+    assert batches.get(operation).code == "NOT_FOUND"
+    assert batches.emulator.snapshot()
