@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib
 import os
 import pickle
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from .errors import Code, Status
@@ -41,7 +41,7 @@ class Once:
             try:
                 await asyncio.shield(task)
             except (OSError, RuntimeError) as failed:
-                raise Status(Code.INTERNAL, f"{self._what} failed: {failed}") from None
+                raise Status(Code.INTERNAL, f"{self._what} failed: {_told(failed)}") from None
             except asyncio.CancelledError:
                 if task.cancelled():
                     raise Status(Code.CANCELLED, f"{self._what} was ended: the dataset is gone") from None
@@ -67,6 +67,16 @@ class Once:
             self._done = task.exception() is None
 
 
+def _told(failed: OSError | RuntimeError) -> str:
+    if isinstance(failed, OSError) and failed.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; delete datasets, or set TMPDIR to where there is room"
+    return str(failed)
+
+
+_BEGIN = f"import sys; sys.path[:] = sys.argv[1:]; from {__name__} import main; main()"
+"""It imports from where we do: nothing that lies in the working directory gets in between."""
+
+
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function` returns, called in a thread."""
     return await asyncio.to_thread(function, *arguments)
@@ -78,16 +88,15 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     Arguments, result and exceptions travel pickled. A caller that is cancelled ends the process. Raises what the
     function raises, and RuntimeError where the process dies, as it does when memory runs out.
     """
-    root = str(Path(__file__).parent.parent)
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            __name__,
+            "-c",
+            _BEGIN,
+            *sys.path,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for us, and we end it
         )
     except NotImplementedError:  # a loop that can't start processes, as there are on Windows
         return await in_thread(function, *arguments)
@@ -107,7 +116,7 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-def _main() -> None:
+def main() -> None:
     """The other process: one function called, its result told on what was standard output."""
     told = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -118,7 +127,3 @@ def _main() -> None:
         answer = (False, failed)
     told.write(pickle.dumps(answer))
     told.close()
-
-
-if __name__ == "__main__":
-    _main()

@@ -12,19 +12,18 @@ import io
 import weakref
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from . import apart
-from .content import Content, Store
+from . import apart, wording
+from .content import MOST_IN_MEMORY, Content, Store
 from .datasets import Origin, Stand
 from .datasets.rows import needs
 from .engine.results import Made, written, written_apart
 from .engine.rows import Fork
 from .errors import Code, Status
-from .operations import Operations, Record
+from .operations import Record
 from .replies.timeline import FINAL
 from .rows.parquet import available
 
@@ -57,14 +56,15 @@ class Batch:
         self.record, self.request = record, request
         self.deleted = False
         self.logged = False
+        self._forgotten = self._unwanted = False
         self._fork = fork
         self._source = source.hold() if source is not None else None
         self._store = store
         self._made: Made | None = None
         self._file: Content | None = None
         self._once = apart.Once(self._answer, "the batch's work on its rows")
-        if source is not None:  # it is needed as long as there is a task or a result, answered or not
-            weakref.finalize(self, source.drop)
+        # The rows are needed until they are answered, or nobody asks any more.
+        self._release = weakref.finalize(self, source.drop) if source is not None else None
 
     def view(self, now: int) -> View:
         """What the task is at the instant `now`."""
@@ -116,9 +116,17 @@ class Batch:
         assert self._made is not None
         return self._made
 
+    def settled(self, now: int) -> bool:
+        """Whether nothing is left to be made that anybody could ask for: all rows are answered, or never will be."""
+        return self._made is not None or (self.record.moment(now).done and self._due(now) is None)
+
     async def file(self) -> Content:
-        """The Parquet file. Raises FAILED_PRECONDITION where nothing can write one."""
+        """The Parquet file. Raises NOT_FOUND where the result is deleted, FAILED_PRECONDITION where nothing can write
+        one.
+        """
         await self.results()
+        if self._unwanted:
+            raise Status(Code.NOT_FOUND, wording.dataset_not_found(self.record.dataset_id))
         if self._file is None:
             raise Status(Code.FAILED_PRECONDITION, needs("pyarrow", "parquet", "results are downloaded as Parquet"))
         return self._file
@@ -130,7 +138,7 @@ class Batch:
         return held.size if held is not None else 0
 
     def stored(self) -> StoredBatch:
-        """The batch as data; its rows must be answered already."""
+        """The batch as data; it must be `settled`."""
         from .replies.stored import StoredBatch
 
         made = self._made or Made()
@@ -161,6 +169,21 @@ class Batch:
         """Stop working on the rows."""
         self._once.cancel()
 
+    def forget(self) -> None:
+        """Nobody asks about the task any more."""
+        self._forgotten = True
+        if self._unwanted:
+            self.close()
+
+    def delete(self) -> None:
+        """Nobody asks for the result any more; about the task perhaps."""
+        self._unwanted = True
+        if self._file is not None:
+            self._file.drop()
+            self._file = None
+        if self._forgotten:
+            self.close()
+
     def under_way(self) -> list[asyncio.Task[None]]:
         """The work on the rows, if it is going on."""
         return self._once.under_way()
@@ -168,25 +191,31 @@ class Batch:
     async def _answer(self) -> None:
         assert self._fork is not None
         source = self._source or Content.of(b"")
-        if source.path is not None:
-            self._made = await self._answer_apart(self._fork, source.path)
+        filed = available() and not self._unwanted
+        if source.size > MOST_IN_MEMORY:
+            made, file = await self._answer_apart(self._fork, source, filed)
         else:
-            parquet = io.BytesIO() if available() else None
-            self._made = await apart.in_thread(written, self._fork, source.open(), parquet)
-            self._file = self._store.kept(parquet.getvalue()) if parquet is not None else None
+            parquet = io.BytesIO() if filed else None
+            made = await apart.in_thread(written, self._fork, source.open(), parquet)
+            file = self._store.kept(parquet.getvalue()) if parquet is not None else None
+        self._made, self._file = made, file
         self._fork = self._source = None
+        if self._release is not None:
+            self._release()
+        if self._unwanted:
+            self.delete()
 
-    async def _answer_apart(self, fork: Fork, source: Path) -> Made:
+    async def _answer_apart(self, fork: Fork, source: Content, filed: bool) -> tuple[Made, Content | None]:
         """The same in a process of its own, which writes to the disk."""
-        path = self._store.free_path() if available() else None
+        path = self._store.free_path() if filed else None
         try:
-            made: Made = await apart.in_process(written_apart, fork.packed(), source, path)
-            self._file = await apart.in_thread(self._store.taken, path) if path is not None else None
+            rows = source.path or source.read()
+            made: Made = await apart.in_process(written_apart, fork.packed(), rows, path)
+            return made, await apart.in_thread(self._store.taken, path) if path is not None else None
         except BaseException:
             if path is not None:
                 path.unlink(missing_ok=True)
             raise
-        return made
 
 
 class Results(Origin):
@@ -215,18 +244,14 @@ class Results(Origin):
         """Results are answers, and no questions for another batch."""
         return None
 
+    def never(self, now: int) -> bool:
+        return self.batch.record.moment(now).done and self.stand(now) is None
+
     def close(self) -> None:
-        self.batch.close()
+        self.batch.delete()
 
     def under_way(self) -> list[asyncio.Task[None]]:
         return self.batch.under_way()
-
-
-async def answered_all(operations: Operations) -> None:
-    """Answer the rows of all batches, so that the `Operations.dump` that follows has them at hand."""
-    for record in operations:
-        if record.batch is not None:
-            await record.batch.results()
 
 
 def restored(records: Iterable[Record], stored: Iterable[StoredOperation], store: Store) -> dict[str, Origin]:

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,11 +53,13 @@ class Content:
 
 
 class Store:
-    """Makes content, and holds its files until it is closed; after that it begins anew."""
+    """Makes content, from any thread, and holds its files until it is closed; who writes on then gets an OSError."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._made = 0
+        self._closed = False
+        self._lock = threading.Lock()
 
     def writer(self) -> Writer:
         """A place for bytes that are still to come."""
@@ -64,8 +68,12 @@ class Store:
     def kept(self, raw: bytes) -> Content:
         """These bytes as content. Raises OSError where the disk is full."""
         writer = self.writer()
-        writer.write(raw)
-        return writer.finish()
+        try:
+            writer.write(raw)
+            return writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
 
     def taken(self, path: Path) -> Content:
         """The file at `path`, which lies at `free_path` and is the store's from now on. Raises OSError."""
@@ -81,17 +89,26 @@ class Store:
         return content
 
     def free_path(self) -> Path:
-        """Where a file may be written that nobody else writes. Raises OSError."""
-        if self._folder is None:
-            import tempfile  # slow to import, and most never store a file
+        """Where a file may be written that nobody else writes. Raises OSError, also where the store is closed."""
+        with self._lock:
+            if self._closed:
+                raise FileNotFoundError(errno.ENOENT, "what was stored is gone")
+            if self._folder is None:
+                import tempfile  # slow to import, and most never store a file
 
-            self._folder = Path(tempfile.mkdtemp(prefix="fm-emulator-"))
-        self._made += 1
-        return self._folder / str(self._made)
+                self._folder = Path(tempfile.mkdtemp(prefix="fm-emulator-"))
+            self._made += 1
+            return self._folder / str(self._made)
+
+    def open(self) -> bool:
+        """Begin anew, and tell whether it was closed."""
+        before, self._closed = self._closed, False
+        return before
 
     def close(self) -> None:
-        """Take all files away."""
-        folder, self._folder = self._folder, None
+        """Take all files away; there will be no others until `open`."""
+        with self._lock:
+            folder, self._folder, self._closed = self._folder, None, True
         if folder is not None:
             import shutil
 

@@ -123,17 +123,25 @@ class Operations:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._records: dict[str, Record] = {}
         self.clear()
 
     def clear(self) -> None:
         """Forget all of them."""
+        for record in self._records.values():
+            if record.batch is not None:
+                record.batch.forget()
         self._numbered = 0
-        self._records: dict[str, Record] = {}
+        self._records = {}
         self._tasks: dict[str, str] = {}  # other ids that an operation has given away, with its own
         self._old: deque[str] = deque()  # in which order to look for those whose time is over
         self._responses: OrderedDict[str, Any] = OrderedDict()
         self._drawing: dict[str, asyncio.Future[Any]] = {}
         self._at_hand: dict[str, Any] = {}
+
+    def remove(self, operation_id: str) -> None:
+        """Forget that one."""
+        self._forget(operation_id)
 
     def forget(self, call: str) -> None:
         """Forget those of one kind."""
@@ -285,27 +293,48 @@ class Operations:
 
     # -- as data
 
-    async def drawn_all(self) -> None:
-        """Find out what has to be found out, and draw the pictures that have not been drawn yet, in a thread, one by
-        one, so that the `dump` that follows has all at hand.
+    async def settle(self) -> int:
+        """Find out, make and draw what there is to be told, one by one, so that the `dump` that follows has all at
+        hand. Returns the instant of which that is true; nothing has waited since.
         """
-        now = self._clock.now()
-        for told in self:
-            if told.play.ready is not None and told.moment(now).status in TOLD:
-                await told.play.ready()
-        while (record := next((r for r in self if r.play.slow and not self._drawn(r)), None)) is not None:
-            final = await asyncio.to_thread(record.play.final)
-            if self._records.get(record.id) is record:
-                self._at_hand[record.id] = final
+        settled: set[str] = set()
+        while True:
+            now = self._clock.now()
+            record = next((r for r in self if r.id not in settled and self._owes(r, now)), None)
+            if record is None:
+                return now
+            settled.add(record.id)
+            await self._pay(record)
 
-    def dump(self) -> list[StoredOperation]:
-        """Those that are kept, as data, in order of creation. Pictures are drawn now that `drawn_all` has not drawn."""
+    def _owes(self, record: Record, now: int) -> bool:
+        if record.play.ready is not None:
+            return record.moment(now).status in TOLD
+        if record.batch is not None:
+            return not record.batch.settled(now)
+        return record.play.slow and not self._drawn(record)
+
+    async def _pay(self, record: Record) -> None:
+        if record.play.ready is not None:
+            await record.play.ready()
+            return
+        if record.batch is not None:
+            await record.batch.results()
+            return
+        final = await asyncio.to_thread(record.play.final)
+        if self._records.get(record.id) is record:
+            self._at_hand[record.id] = final
+
+    def dump(self, now: int | None = None) -> list[StoredOperation]:
+        """Those that are kept, as data, in order of creation, as they are at the instant `now` (the present one if
+        None) that `settle` has told. Pictures are drawn now that it has not drawn.
+        """
+        now = self._clock.now() if now is None else now
         from .replies.stored import StoredOperation, stored_end, stored_response, stored_stage, stored_status
 
         found = []
         for record in self:
             timeline = record.timeline
-            told = record.play.ready is None or record.moment(self._clock.now()).status in TOLD
+            told = record.play.ready is None or record.moment(now).status in TOLD
             response_type, response = stored_response(self._final(record) if told else None)
             _, metadata = stored_response(record.play.metadata() if told and record.play.metadata else None)
             stored = StoredOperation(
@@ -464,6 +493,8 @@ class Operations:
         record = self._records.pop(operation_id, None)
         if record is None:
             return
+        if record.batch is not None:
+            record.batch.forget()
         for id_ in (record.task_id, record.dataset_id):
             if self._tasks.get(id_) == operation_id:
                 del self._tasks[id_]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .behaviour import Habits
@@ -44,6 +45,7 @@ PARTS = (
 )
 """What `Session.reset` can reset."""
 
+BATCH = "completion_batch"
 MOST_SESSIONS = 1000
 OWN, FILES = "session", "files"
 """Layers by id: the session's own rules, and those of the files; added ones are r1, r2, ..."""
@@ -150,6 +152,10 @@ class Session:
         self.numbered = numbered
         self._book = None
 
+    def owns(self, id: str) -> bool:
+        """Whether that is the id of an operation, a batch task or a dataset which this session has."""
+        return id in self.operations or self.operations.of_task(id) is not None or self.datasets.owns(id)
+
     # -- calls
 
     def counted(self, aside: bool) -> tuple[str, int]:
@@ -158,9 +164,15 @@ class Session:
         self.calls[kind] += 1
         return kind, self.calls[kind]
 
-    def owns(self, id: str) -> bool:
-        """Whether that is the id of an operation, a batch task or a dataset of its own."""
-        return id in self.operations or self.operations.of_task(id) is not None or self.datasets.owns(id)
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Somebody uses the session meanwhile, so it is not idle."""
+        self.holders += 1
+        try:
+            yield
+        finally:
+            self.holders -= 1
+            self.used = Monotonic.now()
 
     @property
     def account(self) -> str:
@@ -171,9 +183,14 @@ class Session:
         """How a person names a call of this session to `fm-emulator explain`."""
         return f"{entry_id} --session {self.id}" if self.id else entry_id
 
-    def owns(self, id: str) -> bool:
-        """Whether that is the id of an operation, batch task or dataset which only this session has."""
-        return id in self.operations or self.operations.of_task(id) is not None or self.datasets.owns(id)
+    def open(self) -> None:
+        """Let calls come, and wait for as long as they like; where what was stored was let go of, operations on it go,
+        too.
+        """
+        self.clock.open()
+        if self.datasets.store.open():
+            for call in (BATCH, VALIDATION):
+                self.operations.forget(call)
 
     def let_go(self) -> list[asyncio.Task[Any]]:
         """Let go of what is stored and end the work on it. Returns what is cancelled, and may still end."""
@@ -279,7 +296,7 @@ class Sessions:
 
     def owner(self, id: str) -> Session | None:
         """The session whose operation, batch task or dataset that is."""
-        return next((session for session in self._all.values() if session.owns(id)), None)
+        return next((s for s in self._all.values() if s.owns(id)), None)
 
     def delete(self, id: str) -> None:
         """End a session: calls that wait in it get CANCELLED, which nobody retries.
@@ -296,7 +313,7 @@ class Sessions:
         """Let calls wait for as long as they like."""
         self._closed = False
         for session in self:
-            session.clock.open()
+            session.open()
 
     def close(self, why: Status | None = None) -> None:
         """Let go of everyone who waits for long, now or later, with `why`; see `Clock.close`."""

@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
-from .batches import answered_all
 from .batches import restored as restored_batches
 from .config import QUOTA_PRESETS
 from .datasets import VALIDATION
@@ -91,22 +90,21 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
 
 
 async def taken(session: Session) -> bytes:
-    """The session as it is now. Pictures that were asked for and not drawn yet are drawn first, in a thread.
+    """The session as it is now. What takes a while is made first: pictures, the rows of batches, verdicts on datasets.
 
     Raises FAILED_PRECONDITION where its datasets are too large.
     """
     check_size(session.datasets)
-    await session.operations.drawn_all()
-    await answered_all(session.operations)
+    now = await session.operations.settle()
     state, clock = session.state, session.clock
-    datasets = dumped_datasets(session.datasets, clock.now())
+    datasets = dumped_datasets(session.datasets, now)
     snapshot = Snapshot(
         format=FORMAT,
         session=session.id,
         strict=session.strict,
         immediate=session.immediate,
         seed=(session.seed.root, session.seed.path),
-        clock=_Clock(clock.now(), clock.frozen, clock.speed, session.began),
+        clock=_Clock(now, clock.frozen, clock.speed, session.began),
         counters=_Counters(
             dict(state.chosen),
             [(identity, counter, n) for (identity, counter), n in state.given.items()],
@@ -117,7 +115,7 @@ async def taken(session: Session) -> bytes:
         files=dumped(session.shared.book),
         own=dumped(session.own.book) if session.own is not None else None,
         added=[_Added(layer.id, dumped(layer.book)) for layer in session.added],
-        operations=session.operations.dump(),
+        operations=session.operations.dump(now),
         iam_tokens=_Tokens(session.tokens.issued, session.tokens.dump()),
         quotas=_Quotas(session.quotas.preset, session.quotas.dump()),
         idempotency=session.idempotency.dump(),

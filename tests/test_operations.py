@@ -364,7 +364,7 @@ async def test_pictures_are_drawn_once_before_they_become_data() -> None:
 
     kept = Kept(call="generate_image", slow=True)
     kept.record.play.final = draw
-    await kept.operations.drawn_all()
+    await kept.operations.settle()
     stored = kept.stored()
     assert len(drawn) == 1
     kept.operations.load(stored)

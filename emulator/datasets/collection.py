@@ -15,7 +15,7 @@ from ..seed import Seed
 from .given import Fixture, Given
 from .model import Dataset, Stand
 from .rows import Rows
-from .upload import Parts, Upload
+from .upload import UPLOADABLE, Parts, Upload
 
 MOST_DATASETS = 1000
 """Datasets that a session holds (our choice)."""
@@ -104,10 +104,22 @@ class Datasets:
     async def look(self, dataset_id: str) -> tuple[Dataset, Stand]:
         """The dataset of that id and what it is now. Raises NOT_FOUND."""
         dataset, now = self.get(dataset_id), self._clock.now()
-        await dataset.origin.settled(now)
-        stand = dataset.origin.stand(now)
-        assert stand is not None
+        stand = await self.stand(dataset, now)
+        if stand is None:  # deleted, or loaded anew
+            return await self.look(dataset_id)
         return dataset, stand
+
+    async def stand(self, dataset: Dataset, now: int) -> Stand | None:
+        """What it is at the instant `now`; None where it is deleted while that is found out."""
+        try:
+            await dataset.origin.settled(now)
+        except Status:
+            if self._there(dataset):
+                raise
+        return dataset.origin.stand(now) if self._there(dataset) else None
+
+    def _there(self, dataset: Dataset) -> bool:
+        return self._find(dataset.id) is dataset
 
     def fresh(self, seed: Seed, *purpose: object) -> str:
         """An id for something new."""
@@ -117,11 +129,18 @@ class Datasets:
             found = seed.identifier("fds", *purpose, "again", n)
         return found
 
+    def make_room(self) -> None:
+        """See to it that one more can be kept. Raises RESOURCE_EXHAUSTED at the limit."""
+        if len(self._all) >= MOST_DATASETS:
+            now = self._clock.now()
+            self._all = {id_: dataset for id_, dataset in self._all.items() if not dataset.origin.never(now)}
+        if len(self._all) >= MOST_DATASETS:
+            text = f"there are {MOST_DATASETS} datasets in this session, results of batches among them; delete some"
+            raise Status(Code.RESOURCE_EXHAUSTED, text)
+
     def add(self, dataset: Dataset) -> None:
         """Keep a new one. Raises RESOURCE_EXHAUSTED at the limit."""
-        if len(self._all) >= MOST_DATASETS:
-            text = f"there are {MOST_DATASETS} datasets in this session; delete some"
-            raise Status(Code.RESOURCE_EXHAUSTED, text)
+        self.make_room()
         self.made += 1
         dataset.number = self.made
         self._all[dataset.id] = dataset
@@ -138,8 +157,8 @@ class Datasets:
         return dataset
 
     async def joined(self, dataset: Dataset, parts: Parts) -> None:
-        """Put the parts together, in a thread; they are what was uploaded. Raises INTERNAL where the disk is full, and
-        NOT_FOUND where the dataset is deleted meanwhile.
+        """Put the parts together, in a thread; they are what was uploaded. Raises INTERNAL where the disk is full,
+        NOT_FOUND where the dataset is deleted meanwhile, and FAILED_PRECONDITION where it is validated.
         """
         try:
             content = await in_thread(parts.joined, self.store)
@@ -147,10 +166,15 @@ class Datasets:
             raise Status(Code.INTERNAL, f"the parts could not be joined: {failed.strerror or failed}") from None
         finally:
             parts.drop()
-        if self._all.get(dataset.id) is not dataset or not isinstance(dataset.origin, Upload):
+        upload, stand = dataset.origin, dataset.origin.stand(self._clock.now())
+        if not self._there(dataset) or not isinstance(upload, Upload) or stand is None:
             content.drop()
             raise Status(Code.NOT_FOUND, wording.dataset_not_found(dataset.id))
-        dataset.origin.take(content)
+        if stand.status not in UPLOADABLE:
+            content.drop()
+            text = f"dataset {dataset.id} is {stand.status}: other rows came while the parts were joined"
+            raise Status(Code.FAILED_PRECONDITION, text)
+        upload.take(content)
 
     def delete(self, dataset_id: str) -> Dataset:
         """Let go of it. Raises NOT_FOUND."""

@@ -56,6 +56,10 @@ class Origin:
         """The rows as JSON lines; None while there are none."""
         raise NotImplementedError
 
+    def never(self, now: int) -> bool:
+        """Whether the dataset isn't there at the instant `now` and never will be."""
+        return False
+
     def close(self) -> None:
         """End what is under way; nobody asks any more."""
 

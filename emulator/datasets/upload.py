@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from ..api import ValidateDatasetMetadata, ValidateDatasetResponse
@@ -36,6 +36,7 @@ class Upload(Origin):
         self.found: int | None = None
         self.parts: Parts | None = None
         self._store = store
+        self._joining: set[asyncio.Task[None]] = set()
 
     def take(self, content: Content) -> None:
         """This is what was uploaded, in place of what was before."""
@@ -97,7 +98,19 @@ class Upload(Origin):
         self.start_parts(None)
 
     def under_way(self) -> Sequence[asyncio.Task[Any]]:
-        return self.rows.under_way() if self.rows is not None else ()
+        return [*self._joining, *(self.rows.under_way() if self.rows is not None else ())]
+
+    def joining(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Parts are put together, whether or not the client waits for it."""
+        task = asyncio.ensure_future(work)
+        self._joining.add(task)
+        task.add_done_callback(self._joined)
+        return task
+
+    def _joined(self, task: asyncio.Task[None]) -> None:
+        self._joining.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits is told; if nobody does any more, it is no news
 
     def start_parts(self, parts: Parts | None) -> None:
         """Parts are uploaded from now on, in place of those before; None for no more."""

@@ -37,7 +37,8 @@ DESCRIPTORS["batch_row"] = DESCRIPTORS["completion"]
 class Rule(Struct, frozen=True):
     """A compiled rule. `identity` survives reloads and reordering; `label` says where it stands.
 
-    `sequence` holds the running totals of its replies' repeats, empty for a single reply.
+    `sequence` holds the running totals of its replies' repeats, empty for a single reply. `for_rows` tells whether it
+    names `batch_row`.
     """
 
     identity: str
@@ -58,6 +59,7 @@ class Rule(Struct, frozen=True):
     expect: model.Expect | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     conditions: model.When | None = None
+    for_rows: bool = False
 
     @property
     def label(self) -> str:
@@ -139,7 +141,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
     if mistakes:
         raise FixtureError(mistakes)
     ordered = tuple(sorted(_distinct(rules), key=lambda rule: -rule.priority))
-    by_call = {call: tuple(rule for rule in ordered if call in rule.calls) for call in ALL_CALLS}
+    by_call = {call: _in_turn(call, ordered) for call in ALL_CALLS}
     warnings = [warning for source in sources for warning in source.problems.warnings]
     lenders = {id(source): source for name, (_, source) in beneath.items() if name in used}
     return Book(
@@ -155,6 +157,16 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
         quotas=quotas[0] if quotas else None,
         datasets=datasets,
     )
+
+
+def _in_turn(call: str, ordered: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules that can answer `call`, the first tried first: for a row, those of a priority that name it come before
+    those that are about every completion.
+    """
+    found = (rule for rule in ordered if call in rule.calls)
+    if call != "batch_row":
+        return tuple(found)
+    return tuple(sorted(found, key=lambda rule: (-rule.priority, not rule.for_rows)))
 
 
 def _datasets(sources: list[Source]) -> Mapping[str, Fixture]:
@@ -362,6 +374,7 @@ class _FileCompiler:
             expect,
             self.variables,
             conditions,
+            "batch_row" in _named_calls(spec),
         )
 
     def _operation(self, spec: model.Rule) -> model.Operation | None:
@@ -413,7 +426,7 @@ class _FileCompiler:
             elif spec.operation is not None and not calls & OPERATIONS:
                 report(("operation",), f"{' and '.join(sorted(calls))} has no operation; leave it out")
             return calls
-        named = frozenset([spec.call] if isinstance(spec.call, str) else spec.call)
+        named = _named_calls(spec)
         if not named:
             report(("call",), "an empty list names no call; leave it out for every completion the rule fits")
         for call in sorted(named - fits):
@@ -421,6 +434,10 @@ class _FileCompiler:
         if spec.operation is not None and not named & OPERATIONS:
             report(("operation",), f"{' and '.join(sorted(named))} answers at once and has no operation; leave it out")
         return named
+
+
+def _named_calls(spec: model.Rule) -> frozenset[str]:
+    return frozenset([spec.call] if isinstance(spec.call, str) else spec.call or ())
 
 
 CONTENT_OF = {

@@ -50,12 +50,17 @@ def _lasts(rule: Rule) -> bool:
 
 
 def _takes(first: Rule, theirs: dict[str, Any], rule: Rule, mine: dict[str, Any] | None) -> bool:
-    if not rule.calls <= first.calls:
+    if not rule.calls <= first.calls or _comes_first_to_rows(rule, first):
         return False
     return all(
         mine is not None and name in mine and implies(mine[name], wanted, _kind(name))
         for name, wanted in theirs.items()
     )
+
+
+def _comes_first_to_rows(rule: Rule, before: Rule) -> bool:
+    """Whether rows of a batch meet `rule` first, for it names them, though it stands after `before`."""
+    return rule.for_rows and not before.for_rows and rule.priority == before.priority
 
 
 def _kind(name: str) -> str:

@@ -55,9 +55,10 @@ def written(fork: Fork, source: BinaryIO, parquet: Path | BytesIO | None) -> Mad
     return made
 
 
-def written_apart(packed: Packed, source: Path, parquet: Path | None) -> Made:
-    """`written` for a process of its own: `source` is the path of the JSON lines."""
-    return written(packed.opened(), source.open("rb"), parquet)
+def written_apart(packed: Packed, source: bytes | Path, parquet: Path | None) -> Made:
+    """`written` for a process of its own: `source` are the JSON lines, or their path."""
+    rows = BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    return written(packed.opened(), rows, parquet)
 
 
 def _texts(source: BinaryIO) -> Iterator[bytes]:

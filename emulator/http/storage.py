@@ -111,6 +111,10 @@ class Storage:
         if size is None:
             raise Refusal(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         session = self._authorized(request, "PUT", size)
+        with session.held():
+            return await self._taken(request, session, size)
+
+    async def _taken(self, request: web.Request, session: Session, size: int) -> web.Response:
         self._fits(size)
         self._upload(request, session)
         content = await self._written(request, session, size)
@@ -168,6 +172,7 @@ class Storage:
             writer.discard()
             if isinstance(failed, ConnectionError):
                 raise
+            self._dataset(request.path.rpartition("/")[2], session)  # its session may be over
             text = f"We encountered an internal error. Please try again. ({failed.strerror or failed})"
             raise Refusal(500, "InternalError", text) from None
         except BaseException:
@@ -180,10 +185,15 @@ class Storage:
         if request.method not in ("GET", "HEAD"):
             raise _not_allowed(request, "GET, HEAD")
         session = self._authorized(request, "GET")
+        with session.held():
+            return await self._given(request, session)
+
+    async def _given(self, request: web.Request, session: Session) -> web.StreamResponse:
         dataset = self._dataset(request.path.split("/")[-2], session)
         try:
             content = await dataset.origin.file()
         except Status as refused:
+            self._dataset(dataset.id, session)  # it may have been deleted meanwhile
             raise Refusal(500, "InternalError", refused.message) from None
         if content is None:
             raise Refusal(404, "NoSuchKey", "The specified key does not exist.")

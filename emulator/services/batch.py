@@ -54,6 +54,7 @@ async def _create(call: Call) -> AsyncIterator[bytes]:
         play.timeline = _refused(request.model_uri)
     source = await _source(call, needed=play.unmatched and not session.config.lenient)
     await begin(play, call)
+    session.datasets.make_room()  # for the result; nothing has begun where there is none
     record = started(call, play, index)
     record.batch = Batch(record, request, fork, source, session.datasets.store)
     record.batch.logged = call.header("x-data-logging-enabled") == "true"

@@ -2,7 +2,7 @@
 
 Describe is a look at the operation: it counts as a poll and meets what the timeline scripts for that poll, since this
 is where the SDK waits. It tells which rows failed, so it waits until all rows of a completed batch are answered; List
-does not, and tells the failed rows only where they are known already.
+does not, and tells the failed rows only where they are known already, as many on a page as Describe of one task.
 """
 
 from __future__ import annotations
@@ -67,13 +67,15 @@ async def _list(call: Call) -> AsyncIterator[bytes]:
         if not request.status or _STATUS[view.status] == request.status:
             found.append((record, batch, view))
     shown, following = page(found, lambda each: each[0].number, request.page_size, request.page_token, MOST_A_PAGE)
-    tasks = [_task(record, batch, view, now) for record, batch, view in shown]
+    most = MOST_ERRORS // max(1, len(shown))  # all of them in one reply
+    tasks = [_task(record, batch, view, now, most) for record, batch, view in shown]
     yield ListBatchInferencesResponse(tasks=tasks, next_page_token=following).SerializeToString()
 
 
 async def _cancel(call: Call) -> AsyncIterator[bytes]:
-    record, _ = _found(call)
-    call.session.operations.cancel(record.id)
+    record, batch = _found(call)
+    if batch.view(call.session.clock.now()).status not in FINAL:  # a completed task may have an operation that goes on
+        call.session.operations.cancel(record.id)
     yield CancelBatchInferenceResponse(task_id=record.task_id).SerializeToString()
 
 
@@ -96,8 +98,10 @@ def _found(call: Call) -> tuple[Record, Batch]:
     return record, record.batch
 
 
-def _task(record: Record, batch: Batch, view: View, now: int) -> Any:
-    """The task as clients see it, with the fields that were recorded at each status."""
+def _task(record: Record, batch: Batch, view: View, now: int, most: int = MOST_ERRORS) -> Any:
+    """The task as clients see it, with the fields that were recorded at each status; it tells of at most so many rows
+    that failed.
+    """
     request = batch.request
     task = BatchInferenceTask(
         task_id=record.task_id,
@@ -116,19 +120,20 @@ def _task(record: Record, batch: Batch, view: View, now: int) -> Any:
     if view.finished is not None:
         _set(task.finished_at, view.finished // _MICROSECOND * _MICROSECOND)
     if view.told:
-        _tell(task.errors, batch.made or Made())
+        _tell(task.errors, batch.made or Made(), most)
     elif view.status == "FAILED":
         task.errors.status.CopyFrom(error_of(record.moment(now)))
     return task
 
 
-def _tell(errors: Any, made: Made) -> None:
+def _tell(errors: Any, made: Made, most: int) -> None:
     """Which rows failed; with none there is an empty status, as recorded."""
     errors.status.SetInParent()
-    for number, text in made.errors:
+    told = made.errors[:most]
+    for number, text in told:
         errors.line_errors.add(line_number=number, message=text)
-    if made.failed > len(made.errors):
-        errors.status.message = f"{made.failed} of {made.rows} rows failed; the first {MOST_ERRORS} are told"
+    if made.failed > len(told):
+        errors.status.message = f"{made.failed} of {made.rows} rows failed; the first {len(told)} are told"
 
 
 def _completion_request(batch: Batch) -> Any:

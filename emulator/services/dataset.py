@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from .. import wording
-from ..api import METHODS
+from ..api import METHODS, DatasetInfo
 from ..call import Call, parsed
 from ..content import Content
-from ..datasets import FIRST, UPLOADABLE, VALIDATION, Dataset, Parts, Upload, described
+from ..datasets import FIRST, UPLOADABLE, VALIDATION, Dataset, Parts, Stand, Upload, described
 from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.datasets import MOST_PARTS, SMALLEST_PART
@@ -102,39 +102,47 @@ async def _create(call: Call, request: Any, response: Any) -> None:
     )
     datasets.add(dataset)
     response.dataset_id = dataset.id
-    response.dataset.CopyFrom(await _described(call, dataset))
+    response.dataset.CopyFrom(await _described(call, dataset.id))
 
 
 async def _describe(call: Call, request: Any, response: Any) -> None:
-    response.dataset.CopyFrom(await _described(call, call.session.datasets.get(request.dataset_id)))
+    response.dataset.CopyFrom(await _described(call, request.dataset_id))
 
 
-async def _described(call: Call, dataset: Dataset, folder: str = "") -> Any:
-    """The dataset as clients see it; of one that is in every folder `folder` is told."""
-    now = call.session.clock.now()
-    await dataset.origin.settled(now)
-    stand = dataset.origin.stand(now)
-    assert stand is not None
-    info = described(dataset, stand)
-    info.folder_id = info.folder_id or folder
-    return info
+async def _described(call: Call, dataset_id: str) -> Any:
+    """The dataset as clients see it. Raises NOT_FOUND."""
+    return described(*await call.session.datasets.look(dataset_id))
 
 
 async def _list(call: Call, request: Any, response: Any) -> None:
     size = request.page_size if 0 < request.page_size <= PAGE else PAGE
     after = _position(request.page_token)
     statuses, shown = set(request.status), 0
-    for dataset in call.session.datasets:
+    datasets = call.session.datasets
+    for dataset in datasets:
         if dataset.number <= after or not _fits(dataset, request):
             continue
-        info = await _described(call, dataset, request.folder_id)
-        if statuses and info.status not in statuses:
+        stand = await _listed(call, dataset)
+        if stand is None or (statuses and DatasetInfo.Status.Value(stand.status) not in statuses):
             continue
         if shown == size:
             response.next_page_token = _token(after)
             return
-        response.datasets.append(info)
+        info = response.datasets.add()
+        info.CopyFrom(described(dataset, stand))
+        info.folder_id = info.folder_id or request.folder_id
         shown, after = shown + 1, dataset.number
+
+
+async def _listed(call: Call, dataset: Dataset) -> Stand | None:
+    """What it is now; one of which that can't be found out, since the disk is full, must not keep others from being
+    listed.
+    """
+    now = call.session.clock.now()
+    try:
+        return await call.session.datasets.stand(dataset, now)
+    except Status:
+        return dataset.origin.stand(now)
 
 
 def _fits(dataset: Dataset, request: Any) -> bool:
@@ -177,16 +185,23 @@ async def _update(call: Call, request: Any, response: Any) -> None:
         raise Status(Code.INVALID_ARGUMENT, wording.validation("update_mask", text))
     changes = {"name": request.name, "description": request.description, "labels": dict(request.labels)}
     dataset = datasets.change(dataset.id, {name: changes[name] for name in paths})
-    response.dataset.CopyFrom(await _described(call, dataset))
+    response.dataset.CopyFrom(await _described(call, dataset.id))
 
 
 async def _delete(call: Call, request: Any, response: Any) -> None:
-    session = call.session
-    dataset, stand = await session.datasets.look(request.dataset_id)
+    session, found_out = call.session, True
+    dataset = session.datasets.get(request.dataset_id)
+    try:
+        await session.datasets.look(dataset.id)
+    except Status:  # where the disk is full, deleting is what helps
+        found_out = False
     session.datasets.delete(dataset.id)
     validation = dataset.origin.validation if isinstance(dataset.origin, Upload) else None
-    if stand.status == "VALIDATING" and validation is not None and validation.id in session.operations:
-        session.operations.cancel(validation.id)
+    if validation is None or validation.id not in session.operations:
+        return
+    session.operations.cancel(validation.id)
+    if not found_out:
+        session.operations.remove(validation.id)
 
 
 # -- uploads and downloads
@@ -263,8 +278,7 @@ async def _finish_parts(call: Call, request: Any, response: Any) -> None:
         raise Status(Code.FAILED_PRECONDITION, text)
     _check_parts(parts, [(part.part_num, part.etag) for part in request.uploaded_parts], call.session.config.lenient)
     upload.parts = None
-    joining = asyncio.ensure_future(call.session.datasets.joined(dataset, parts))
-    await asyncio.shield(joining)
+    await asyncio.shield(upload.joining(call.session.datasets.joined(dataset, parts)))
     response.dataset_id = dataset.id
 
 
@@ -329,7 +343,7 @@ def _first_lines(content: Content) -> list[str]:
             left -= len(line)
             if left <= 0:
                 break
-            found.append(line.decode("utf-8", "replace").strip())
+            found.append(line.decode("utf-8", "replace").removeprefix("\ufeff").strip())
     return found
 
 

@@ -88,3 +88,10 @@ def test_warnings_are_those_of_loading_too_each_once_and_in_order(tmp_path: Any)
     told = warnings(load([file]))
     assert told == sorted(told)
     assert [(w.line, w.text.split(": ")[0]) for w in told] == [(3, "never reached"), (3, "when.question")]
+
+
+def test_a_rule_that_names_rows_is_reached_by_them_wherever_it_stands() -> None:
+    row = {"call": "batch_row", **SAYS}
+    assert not list(unreachable(rules(SAYS, row)))
+    assert list(unreachable(rules({"priority": 1, **SAYS}, row)))
+    assert list(unreachable(rules(row, {"call": "batch_row", **when(row=1)})))

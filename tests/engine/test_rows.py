@@ -48,9 +48,20 @@ def responses(fork: Fork, *questions: Any) -> list[str | None]:
 HELLO = {"when": {"question": {"contains": "привет"}}, "reply": {"text": "Здравствуйте!"}}
 
 
-def test_a_row_is_answered_by_the_rules_of_completions_and_batch_row_comes_first() -> None:
-    special = {"call": "batch_row", "when": {"question": {"contains": "привет"}, "row": 2}, "reply": {"text": "Второй"}}
-    assert responses(forked(rules(special, HELLO)), "Привет!", "Привет!") == ["Здравствуйте!", "Второй"]
+SECOND = {"call": "batch_row", "when": {"question": {"contains": "привет"}, "row": 2}, "reply": {"text": "Второй"}}
+
+
+@pytest.mark.parametrize("order", [(SECOND, HELLO), (HELLO, SECOND)], ids=["before", "after"])
+def test_a_row_is_answered_by_the_rules_of_completions_and_batch_row_comes_first(order: Any) -> None:
+    assert responses(forked(rules(*order)), "Привет!", "Привет!") == ["Здравствуйте!", "Второй"]
+
+
+def test_priority_and_layers_count_for_more_than_the_name_of_a_call() -> None:
+    urgent = {**HELLO, "priority": 1}
+    assert responses(forked(rules(urgent, SECOND)), "Привет!", "Привет!") == ["Здравствуйте!"] * 2
+    over = [Layer("r1", rules(HELLO)), Layer("files", rules(SECOND))]
+    fork = Fork.of(over, State(), seed=Seed(0), strict=False, request=forked(rules()).request, metadata={})
+    assert responses(fork, "Привет!", "Привет!") == ["Здравствуйте!"] * 2
 
 
 def test_a_row_knows_its_number_its_dataset_its_folder_and_the_metadata_of_the_call() -> None:

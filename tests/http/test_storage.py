@@ -176,6 +176,45 @@ def test_a_full_disk_is_an_internal_error_and_a_line_in_the_log(
     assert put(url, b"12345").status_code == 200
 
 
+def folders(root: Path) -> list[Path]:
+    """What the emulator has in the temporary folder of the machine."""
+    return sorted(root.glob("fm-emulator-*"))
+
+
+def test_a_session_that_ends_in_the_middle_of_an_upload_leaves_nothing(
+    serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    emulator = serve(now=NOON, frozen=True)
+    datasets = Datasets(emulator.session("a"), connect(emulator), [("x-emulator-session", "a")])  # type: ignore[arg-type]
+    url = httpx.URL(datasets.upload_url(datasets.create(), 3 * MIB))
+    with socket.create_connection((url.host, url.port or 80), timeout=20) as sock:
+        head = f"PUT {url.raw_path.decode()} HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: {3 * MIB}\r\n\r\n"
+        sock.sendall(head.encode() + b"x" * 1000)
+        eventually(lambda: emulator.sessions.get("a").holders == 1)  # type: ignore[union-attr]
+        emulator.place.do(lambda: emulator.sessions.delete("a"))
+        sock.sendall(b"x" * (3 * MIB - 1000))
+        answer = sock.recv(4096)
+    assert b" 404 " in answer
+    assert b"NoSuchKey" in answer
+    assert folders(tmp_path) == []
+
+
+def test_an_upload_keeps_its_session_from_being_idle(serve: Serve, connect: Connect) -> None:
+    emulator = serve(now=NOON, frozen=True, session_idle=1)
+    datasets = Datasets(emulator.session("a"), connect(emulator), [("x-emulator-session", "a")])  # type: ignore[arg-type]
+    url = httpx.URL(datasets.upload_url(datasets.create(), 2000))
+    with socket.create_connection((url.host, url.port or 80), timeout=20) as sock:
+        head = f"PUT {url.raw_path.decode()} HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 2000\r\n\r\n"
+        sock.sendall(head.encode() + b"x" * 1000)
+        eventually(lambda: emulator.sessions.get("a").holders == 1)  # type: ignore[union-attr]
+        emulator.sessions.get("a").used -= 60  # type: ignore[union-attr]
+        emulator.session("b")
+        assert emulator.sessions.get("a") is not None
+        sock.sendall(b"x" * 1000)
+        assert b" 200 " in sock.recv(4096)
+
+
 def test_forty_uploads_at_once_are_all_kept(begin: Begin) -> None:
     datasets = begin()
     bodies = [lines(f"вопрос {i} " + "слово " * 20_000 * (i % 3)) for i in range(40)]

@@ -366,6 +366,14 @@ def test_an_unknown_id_is_not_found(begin: Callable[..., Datasets], method: str)
     assert begin().refused(method, dataset_id="fds1") == "NOT_FOUND: Dataset fds1 not found"
 
 
+def test_a_preview_does_not_show_an_editors_mark(begin: Callable[..., Datasets]) -> None:
+    datasets = begin()
+    id_ = datasets.create()
+    datasets.upload(id_, b"\xef\xbb\xbf" + lines("раз"))
+    (line,) = datasets.ask("GetPreview", dataset_id=id_).preview_lines
+    assert line.startswith("{")
+
+
 def test_there_are_only_so_many(begin: Callable[..., Datasets], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emulator.datasets.collection.MOST_DATASETS", 2)
     datasets = begin()
@@ -373,7 +381,7 @@ def test_there_are_only_so_many(begin: Callable[..., Datasets], monkeypatch: pyt
     datasets.create()
     fields = {"folder_id": FOLDER, "task_type": REQUESTS, "upload_format": "jsonlines"}
     assert datasets.refused("Create", **fields) == (
-        "RESOURCE_EXHAUSTED: there are 2 datasets in this session; delete some"
+        "RESOURCE_EXHAUSTED: there are 2 datasets in this session, results of batches among them; delete some"
     )
     datasets.ask("Delete", dataset_id=first)
     datasets.create()
