@@ -275,6 +275,7 @@ class _Thread:
         asyncio.set_event_loop(self._loop)
         self._loop.set_exception_handler(quiet)
         self._loop.run_forever()
+        self._loop.run_until_complete(_ended(asyncio.all_tasks(self._loop)))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
@@ -304,6 +305,14 @@ class _Thread:
         self._thread.join()
 
 
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel what is left, such as connections that were kept alive, and let it end, as `asyncio.run` does."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1)
+
+
 def quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Several loops in one process share gRPC's one poller, and the slower one finds its pipe read already: no
     error.
@@ -315,7 +324,7 @@ def quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 def no_poller_noise(record: logging.LogRecord) -> bool:
     """The same for the loops of the program that embeds us, which log what `quiet` drops in ours."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], BlockingIOError)
+    return not isinstance(record.exc_info, tuple) or not isinstance(record.exc_info[1], BlockingIOError)
 
 
 def write_ready_file(path: str, target: str, http: str | None) -> None:
