@@ -20,7 +20,6 @@ from .wording import TOKEN_NOT_FOUND
 
 LIFE = 12 * 3600 * SECOND
 MOST = 1000
-_LONGEST = 2**63 - 1
 
 
 class Issued(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -32,7 +31,7 @@ class Issued(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
     token: str
     account: str
-    expires: Annotated[int, Meta(ge=0, le=_LONGEST)]
+    expires: Annotated[int, Meta(ge=0)]
     folders: tuple[str, ...] | None = None
     user: bool = False
     revoked: bool = False

@@ -171,6 +171,19 @@ def _check_validations(operations: list[Record]) -> None:
             raise ValueError(f"operation {record.id[:100]}: the dataset that it checks isn't there")
 
 
+def _check_instants(found: Any, where: str = "") -> None:
+    """Raise ValueError for a number below `found` that no instant reaches."""
+    if isinstance(found, int):
+        if found >= _END:
+            raise ValueError(f"{where.lstrip('.')}: it is not before the year 10000")
+    elif isinstance(found, Struct):
+        for name in found.__struct_fields__:
+            _check_instants(getattr(found, name), f"{where}.{name}")
+    elif isinstance(found, (list, tuple)):
+        for i, each in enumerate(found):
+            _check_instants(each, f"{where}[{i}]")
+
+
 def _read(snapshot: bytes) -> Snapshot:
     """The snapshot of these bytes. Raises ValueError for what this emulator can't have made."""
     found = msgspec.json.decode(snapshot, type=Snapshot)
@@ -179,6 +192,8 @@ def _read(snapshot: bytes) -> Snapshot:
     for name, instant in (("now", found.clock.now), ("began", found.clock.began)):
         if not 0 <= instant < _END:
             raise ValueError(f"clock.{name}: it is not between the years 1970 and 9999")
+    for part in ("operations", "datasets", "iam_tokens", "quotas", "idempotency"):
+        _check_instants(getattr(found, part), part)
     if found.quotas.preset not in QUOTA_PRESETS:
         raise ValueError(f"quotas.preset: {found.quotas.preset[:60]!r} is none of {', '.join(QUOTA_PRESETS)}")
     numbers = [int(added.id[1:]) for added in found.added]

@@ -25,7 +25,7 @@ MOST_STORED = 16 * 1024 * 1024
 
 _LONGEST = 2**63 - 1
 _Count = Annotated[int, Meta(ge=0, le=_LONGEST)]
-_Instant = Annotated[int, Meta(ge=0, le=_LONGEST)]
+_Instant = Annotated[int, Meta(ge=0)]  # as those of `replies.stored`
 
 
 class StoredDataset(Struct, forbid_unknown_fields=True, omit_defaults=True):

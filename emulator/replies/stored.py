@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 _LONGEST = 2**63 - 1
 Count = Annotated[int, Meta(ge=0, le=_LONGEST)]
-Instant = Annotated[int, Meta(ge=-_LONGEST, le=_LONGEST)]
+Instant = Annotated[int, Meta(ge=-_LONGEST)]
+"""An instant (ns). Those after 2262 take more than 64 bits, for which msgspec knows no bound; `snapshots` has it."""
 
 
 class StoredStatus(Struct, forbid_unknown_fields=True):

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator import Emulator
-from emulator.api import BatchCompletionRequest, GetOperationRequest, message_class
+from emulator.api import BatchCompletionRequest, CreateIamTokenRequest, GetOperationRequest, message_class
 
-from .client import Client, asking, drawing
+from .client import STORED, Client, asking, drawing
 from .control import Controller
 
 if TYPE_CHECKING:
@@ -200,6 +200,10 @@ BAD: list[tuple[tuple[Any, ...], Any]] = [
     (("operations", 0, "call"), "no"),
     (("operations", 0, "id"), ""),
     (("operations", 0, "created"), 10**21),
+    (("operations", 0, "created"), 10**60),
+    (("datasets", "since"), 10**21),
+    (("iam_tokens", "kept"), [{"token": "t1.a", "account": "aje", "expires": 10**21}]),
+    (("quotas", "came"), [["a", "", [10**21]]]),
     (("operations", 0, "response_type"), "no.Such"),
     (("operations", 0, "stages"), [{"status": "NO", "at": 0}]),
 ]
@@ -219,6 +223,23 @@ def test_a_snapshot_that_can_not_be_is_refused_and_changes_nothing(
     assert text.startswith("that is no snapshot that can be restored: ")
     assert player.control.do("Snapshot").snapshot == snapshot
     assert len(player.control.calls()) == 3
+
+
+def test_a_snapshot_of_a_far_future_is_restored_as_any_other(serve: Serve, connect: Connect) -> None:
+    limits = {"quotas": {"limits": [{"call": "completion_async", "per_hour": 1}]}}
+    emulator = serve({**limits, **STORED}, frozen=True, now="2300-01-01T12:00:00Z")
+    client = connect(emulator)
+    keyed = [("idempotency-key", "k")]
+    first = client.call("TextGenerationAsyncService/Completion", asking("раз"), keyed).only
+    client.call("IamTokenService/Create", CreateIamTokenRequest(yandex_passport_oauth_token="y0_a"))
+    snapshot = emulator.snapshot()
+    emulator.reset()
+    emulator.restore(snapshot)
+    assert emulator.snapshot() == snapshot
+    assert client.operation(first.id).created_at == first.created_at
+    assert client.call("TextGenerationAsyncService/Completion", asking("раз"), keyed).code == "RESOURCE_EXHAUSTED"
+    emulator.clock.advance("1h")
+    assert client.call("TextGenerationAsyncService/Completion", asking("раз"), keyed).only.id == first.id
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100_000, b"null", b'{"kind": "fm-emulator snapshot"}'])
