@@ -130,6 +130,11 @@ class Batch:
         return self._file
 
     @property
+    def stored_file(self) -> Content | None:
+        """The Parquet file, where it is made already."""
+        return self._file
+
+    @property
     def size(self) -> int:
         """Bytes of what a snapshot would hold of it: the file, or the rows that it is still to be made of."""
         held = self._file if self._made is not None else self._source
@@ -237,6 +242,14 @@ class Results(Origin):
     async def lines(self) -> Content | None:
         """Results are answers, and no questions for another batch."""
         return None
+
+    @property
+    def kept(self) -> Content | None:
+        return self.batch.stored_file
+
+    def let_go(self, now: int) -> bool:
+        stand = self.stand(now)
+        return stand is None or stand.status != "READY"
 
     def never(self, now: int) -> bool:
         return self.batch.record.moment(now).done and self.stand(now) is None

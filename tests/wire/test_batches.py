@@ -371,3 +371,40 @@ def test_where_the_disk_is_full_datasets_can_be_listed_and_deleted(
     assert [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets] == [kept]
     assert batches.get(operation).code == "NOT_FOUND"
     assert batches.emulator.snapshot()
+
+
+@pytest.mark.parametrize("forget", [lambda e: e.reset("operations"), lambda e: e.clock.advance("96h")])
+def test_a_result_outlives_its_operation_in_snapshots_too(begin: Begin, forget: Callable[[Emulator], None]) -> None:
+    batches = begin({"reply": {"text": "да"}})
+    source = batches.ready("раз")
+    batches.begun(source)
+    batches.emulator.clock.advance("5s")
+    forget(batches.emulator)
+    before = batches.ask("List", folder_id=FOLDER)
+    snapshots = []
+    for _ in range(2):
+        snapshots.append(batches.emulator.snapshot())
+        batches.emulator.reset()
+        batches.emulator.restore(snapshots[-1])
+    assert snapshots[0] == snapshots[1]
+    assert batches.ask("List", folder_id=FOLDER) == before
+    result = before.datasets[1].dataset_id
+    assert batches.refused("GetPreview", dataset_id=result) == (
+        f"FAILED_PRECONDITION: dataset {result} holds answers of a batch; download it to see them"
+    )
+    got = httpx.get(batches.download_url(result))
+    assert pyarrow.parquet.read_table(io.BytesIO(got.content)).to_pylist()[0]["response"] == "да"
+
+
+def test_a_batch_that_is_forgotten_before_its_rows_are_answered_has_no_result(begin: Begin) -> None:
+    batches = begin()
+    source = batches.ready("раз")
+    _, task = batches.begun(source)
+    batches.emulator.clock.advance("2s")
+    result = batches.task(task).result_dataset_id
+    told = f"FAILED_PRECONDITION: dataset {result} is DRAFT; wait until the batch that fills it has come further"
+    for method in ("GetDownloadUrls", "GetPreview", "Validate"):
+        assert batches.refused(method, dataset_id=result) == told
+    batches.emulator.reset("operations")
+    assert [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets] == [source]
+    batches.emulator.restore(batches.emulator.snapshot())
