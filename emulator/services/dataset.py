@@ -261,7 +261,7 @@ _NEXT = {
 def _in_the_way(dataset: Dataset, stand: Stand, validated: bool = False) -> str:
     """What keeps one from doing that with the dataset, and what to do; `validated` is that it should be validated."""
     if dataset.origin.operation_id and stand.status == "DRAFT":
-        return f"dataset {dataset.id} is DRAFT; wait until the batch that fills it has come further"
+        return f"dataset {dataset.id} is DRAFT; the batch that fills it has to complete first"
     if not validated:
         return f"dataset {dataset.id} is {stand.status}; {_NEXT[stand.status]}"
     after = "" if stand.status == "READY" else f"; {_NEXT[stand.status]}"

@@ -228,6 +228,37 @@ def test_a_task_that_is_completed_can_no_longer_be_cancelled(begin: Begin) -> No
     assert batches.get(operation).only.HasField("response")
 
 
+COMPLETED_ALONE = {
+    "call": "completion_batch",
+    "operation": {
+        "timeline": [{"at": "3s", "status": "COMPLETED", "done": False}, {"at": "9s", "status": "COMPLETED"}]
+    },
+}
+
+
+@pytest.mark.parametrize("rules", [[], [COMPLETED_ALONE]], ids=["default", "completed-alone"])
+@pytest.mark.parametrize(("end", "status"), [("fail", "FAILED"), ("cancel", "CANCELED")])
+def test_a_result_that_is_there_stays_when_its_operation_is_broken_off(
+    begin: Begin, rules: list[Any], end: str, status: str
+) -> None:
+    batches = begin(*rules)
+    source = batches.ready("раз")
+    operation, task = batches.begun(source)
+    early, _ = batches.begun(source)
+    batches.emulator.clock.advance("2s")
+    getattr(batches.emulator.operations, end)(early)
+    batches.emulator.clock.advance("1900ms")
+    result = batches.task(task).result_dataset_id
+    assert batches.status(result) == "READY"
+    getattr(batches.emulator.operations, end)(operation)
+    assert batches.task_status(task) == status
+    assert not batches.task(task).errors.line_errors
+    assert batches.status(result) == "READY"
+    assert httpx.get(batches.download_url(result)).status_code == 200
+    others = [d for d in batches.ask("List", folder_id=FOLDER).datasets if d.dataset_id not in (source, result)]
+    assert [d.Status.Name(d.status) for d in others] == ([] if rules else ["DRAFT"])
+
+
 def test_a_dataset_that_is_deleted_while_it_is_checked_does_not_spoil_a_list(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,7 +433,7 @@ def test_a_batch_that_is_forgotten_before_its_rows_are_answered_has_no_result(be
     _, task = batches.begun(source)
     batches.emulator.clock.advance("2s")
     result = batches.task(task).result_dataset_id
-    told = f"FAILED_PRECONDITION: dataset {result} is DRAFT; wait until the batch that fills it has come further"
+    told = f"FAILED_PRECONDITION: dataset {result} is DRAFT; the batch that fills it has to complete first"
     for method in ("GetDownloadUrls", "GetPreview", "Validate"):
         assert batches.refused(method, dataset_id=result) == told
     batches.emulator.reset("operations")
