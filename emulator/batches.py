@@ -213,8 +213,8 @@ class Batch:
         """The same in a process of its own, which writes to the disk."""
         path = self._store.free_path() if filed else None
         try:
-            rows = source.path or source.read()
-            made: Made = await apart.in_process(written_apart, fork.packed(), rows, path)
+            packed = await apart.in_thread(fork.packed)
+            made: Made = await apart.in_process(written_apart, packed, source.path or source.read(), path)
             return made, await apart.in_thread(self._store.taken, path) if path is not None else None
         except BaseException:
             if path is not None:

@@ -179,6 +179,25 @@ def test_the_source_is_let_go_of_once_the_rows_are_answered(begin: Begin) -> Non
     assert files(batches) == []
 
 
+# -- where they are answered
+
+
+def test_the_rows_of_a_large_fixture_are_answered_in_a_process_of_their_own(
+    serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(lines(*LONG))
+    (tmp_path / "a.yaml").write_text("datasets: {big: {file: rows.jsonl}}\nrules: [reply: {text: '{{ row }}'}]\n")
+    monkeypatch.setattr("emulator.batches.written", None)
+    emulator = serve(tmp_path, now=NOON, frozen=True)
+    batches = Batches(emulator, connect(emulator))
+    (source,) = [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets]
+    _, task = batches.begun(source)
+    emulator.clock.advance("5s")
+    got = httpx.get(batches.download_url(batches.task(task).result_dataset_id))
+    rows = pyarrow.parquet.read_table(io.BytesIO(got.content)).to_pylist()
+    assert [row["response"] for row in rows] == [str(n + 1) for n in range(len(LONG))]
+
+
 # -- limits
 
 
