@@ -33,19 +33,20 @@ class Once:
         """Return once it is done. Raises CANCELLED where it is cancelled meanwhile, INTERNAL where the disk is full or
         its process dies, and what else it raises; a caller who leaves stops nothing.
         """
-        while not self._done:
-            if self._task is None:
-                self._task = asyncio.ensure_future(self._work())
-                self._task.add_done_callback(self._over)
-            task = self._task
-            try:
-                await asyncio.shield(task)
-            except (OSError, RuntimeError) as failed:
-                raise Status(Code.INTERNAL, f"{self._what} failed: {_told(failed)}") from None
-            except asyncio.CancelledError:
-                if task.cancelled():
-                    raise Status(Code.CANCELLED, f"{self._what} was ended: the dataset is gone") from None
-                raise
+        if self._done:
+            return
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._work())
+            self._task.add_done_callback(self._over)
+        task = self._task
+        try:
+            await asyncio.shield(task)
+        except (OSError, RuntimeError) as failed:
+            raise Status(Code.INTERNAL, f"{self._what} failed: {_told(failed)}") from None
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise Status(Code.CANCELLED, f"{self._what} was ended: the dataset is gone") from None
+            raise
 
     def settle(self) -> None:
         """It is done already."""

@@ -34,6 +34,10 @@ UNSUPPORTED = frozenset({"yandexgpt"})
 """Models that are known not to run in batch: their tasks end FAILED soon after they were accepted (recorded)."""
 
 
+BROKEN = ("FAILED", "CANCELED")
+"""How a task ends that is not complete."""
+
+
 class View(Struct, frozen=True):
     """A task at one instant; instants in ns, None for what has not come. `results` tells whether there is a result
     dataset, `told` whether the task tells of errors, which are known once all rows are answered.
@@ -71,13 +75,13 @@ class Batch:
         record = self.record
         reached = record.reached(now)
         status = record.moment(now).status or "CREATED"
-        finished = next((reached[final] for final in FINAL if final in reached), None)
+        finished = reached.get(status) if status in FINAL else None
         begun = [reached[name] for name in ("PENDING", "IN_PROGRESS", "COMPLETED") if name in reached]
         started = reached.get("IN_PROGRESS", finished if status == "COMPLETED" else None)
         if status == "CANCELED":  # recorded: such a task has nothing but its end
             started = None
-        due = self._due(now)
-        return View(status, started, finished, bool(begun), due is not None)
+        told = self._due(now) is not None and status not in BROKEN
+        return View(status, started, finished, bool(begun), told)
 
     def stand(self, now: int) -> Stand | None:
         """What the result dataset is at the instant `now`; None before there is one, and where there never will be."""
@@ -91,15 +95,16 @@ class Batch:
         return Stand("READY", due, size=self._file.size if self._file is not None else 0)
 
     def _due(self, now: int) -> int | None:
-        """Since when all rows are answered: shortly before the task is complete, as recorded."""
+        """Since when all rows are answered: shortly before the task is complete, as recorded. What breaks it off later
+        leaves the result as it is.
+        """
         reached = self.record.reached(now)
-        if "COMPLETED" not in reached and any(end in reached for end in FINAL):
-            return None
+        until = min([now, *(reached[end] for end in BROKEN if end in reached)])
         stages = {stage.status: stage.at for stage in reversed(self.record.timeline.stages) if stage.at is not None}
         started, completed = stages.get("IN_PROGRESS"), stages.get("COMPLETED")
         if "IN_PROGRESS" in reached and started is not None and completed is not None and completed > started:
             due = reached["IN_PROGRESS"] + (completed - started) * 9 // 10
-            if due <= now:
+            if due <= until:
                 return min(due, reached.get("COMPLETED", due))
         return reached.get("COMPLETED")
 
@@ -129,6 +134,11 @@ class Batch:
             raise Status(Code.NOT_FOUND, wording.dataset_not_found(self.record.dataset_id))
         if self._file is None:
             raise Status(Code.FAILED_PRECONDITION, needs("pyarrow", "parquet", "results are downloaded as Parquet"))
+        return self._file
+
+    @property
+    def stored_file(self) -> Content | None:
+        """The Parquet file, where it is made already."""
         return self._file
 
     @property
@@ -209,8 +219,8 @@ class Batch:
         """The same in a process of its own, which writes to the disk."""
         path = self._store.free_path() if filed else None
         try:
-            rows = source.path or source.read()
-            made: Made = await apart.in_process(written_apart, fork.packed(), rows, path)
+            packed = await apart.in_thread(fork.packed)
+            made: Made = await apart.in_process(written_apart, packed, source.path or source.read(), path)
             return made, await apart.in_thread(self._store.taken, path) if path is not None else None
         except BaseException:
             if path is not None:
@@ -243,6 +253,14 @@ class Results(Origin):
     async def lines(self) -> Content | None:
         """Results are answers, and no questions for another batch."""
         return None
+
+    @property
+    def kept(self) -> Content | None:
+        return self.batch.stored_file
+
+    def let_go(self, now: int) -> bool:
+        stand = self.stand(now)
+        return stand is None or stand.status != "READY"
 
     def never(self, now: int) -> bool:
         return self.batch.record.moment(now).done and self.stand(now) is None

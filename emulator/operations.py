@@ -99,8 +99,8 @@ class Record(Struct):
         end = self.ended
         found = self.timeline.reached(self.age(now) if end is None else end.since, self.polls, self.polled)
         if end is not None:
-            found = {name: age for name, age in found.items() if age <= end.since and name not in FINAL}
-            found[end.status or ""] = end.since
+            found = {name: age for name, age in found.items() if age <= end.since}
+            found.setdefault(end.status or "", end.since)
         return {name: max(self.created, self.created + age - self.skew) for name, age in found.items()}
 
     def began(self, status: str, now: int) -> int | None:

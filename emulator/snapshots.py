@@ -19,7 +19,7 @@ from msgspec import Meta, Struct, field
 from .batches import restored as restored_batches
 from .config import QUOTA_PRESETS
 from .datasets import VALIDATION
-from .datasets.stored import StoredDatasets, check_size
+from .datasets.stored import StoredDatasets, check_size, settle
 from .datasets.stored import dumped as dumped_datasets
 from .datasets.stored import restored as restored_datasets
 from .engine.choose import State
@@ -95,9 +95,10 @@ async def taken(session: Session) -> bytes:
     Raises FAILED_PRECONDITION where its datasets are too large.
     """
     check_size(session.datasets)
+    await settle(session.datasets, session.operations, session.clock.now())
     now = await session.operations.settle()
     state, clock = session.state, session.clock
-    datasets = dumped_datasets(session.datasets, now)
+    datasets = dumped_datasets(session.datasets, session.operations, now)
     snapshot = Snapshot(
         format=FORMAT,
         session=session.id,

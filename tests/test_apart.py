@@ -44,6 +44,24 @@ async def test_a_process_that_dies_is_told_and_the_work_is_begun_again_when_next
     assert len(tries) == 2
 
 
+async def test_who_comes_just_as_it_is_done_does_not_wait() -> None:
+    """Between the end of the work and the loop's next round, in which the end becomes known."""
+    came: list[str] = []
+
+    def come() -> None:
+        try:
+            once.done().send(None)
+        except StopIteration:
+            came.append("at once")
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(come)
+
+    once = Once(work, "the work")
+    await asyncio.wait_for(once.done(), 5)
+    assert came == ["at once"]
+
+
 async def test_a_caller_that_is_cancelled_ends_the_process() -> None:
     before = _children()
     task = asyncio.ensure_future(in_process(time.sleep, 600))

@@ -209,11 +209,14 @@ class Datasets:
         self.since, self.made, self.uploads, self.hidden = since, made, uploads, set(hidden)
 
     def let_go(self) -> None:
-        """The operations are forgotten: validations that are not over never will be."""
+        """The operations are forgotten: validations that are not over never will be, and what batches were still to
+        fill isn't there.
+        """
         now = self._clock.now()
-        for dataset in self._all.values():
-            if isinstance(dataset.origin, Upload):
-                dataset.origin.let_go(now)
+        for dataset in self.own():
+            if dataset.origin.let_go(now):
+                del self._all[dataset.id]
+                dataset.origin.close()
 
     def close(self) -> None:
         """Let go of all, and of the files."""

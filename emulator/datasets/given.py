@@ -1,4 +1,6 @@
-"""Rows that are there from the start: a fixture's, or those of a snapshot whose dataset was a fixture's once."""
+"""Rows that are there from the start: a fixture's, or those of a snapshot whose dataset was a fixture's once, or what
+a batch has filled of which nothing more is known.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +56,31 @@ class Given(Origin):
 
     def close(self) -> None:
         self.rows.drop()
+
+
+class Kept(Origin):
+    """A Parquet file, READY since an instant (ns); None where it could not be made."""
+
+    def __init__(self, stored: Content | None, since: int) -> None:
+        self.stored, self.since = stored, since
+
+    @property
+    def held(self) -> int:
+        return self.stored.size if self.stored is not None else 0
+
+    @property
+    def kept(self) -> Content | None:
+        return self.stored
+
+    def stand(self, now: int) -> Stand:
+        return Stand("READY", self.since, size=self.held)
+
+    async def file(self) -> Content | None:
+        return self.stored
+
+    async def lines(self) -> Content | None:
+        return None
+
+    def close(self) -> None:
+        if self.stored is not None:
+            self.stored.drop()

@@ -56,8 +56,17 @@ class Origin:
         """The rows as JSON lines; None while there are none."""
         raise NotImplementedError
 
+    @property
+    def kept(self) -> Content | None:
+        """The Parquet file, where that is all there is and it is made already."""
+        return None
+
     def never(self, now: int) -> bool:
         """Whether the dataset isn't there at the instant `now` and never will be."""
+        return False
+
+    def let_go(self, now: int) -> bool:
+        """Its operation is forgotten at the instant `now`; tells whether the dataset goes with it."""
         return False
 
     def close(self) -> None:

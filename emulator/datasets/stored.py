@@ -6,7 +6,7 @@ no dataset could be: it raises ValueError that names the place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -15,7 +15,7 @@ from ..content import Content, Store
 from ..errors import Code, Status
 from ..operations import Record
 from .collection import Datasets
-from .given import Given
+from .given import Given, Kept
 from .model import Dataset, Origin
 from .rows import Rows
 from .upload import VALIDATION, Upload
@@ -31,7 +31,8 @@ _Instant = Annotated[int, Meta(ge=0)]  # as those of `replies.stored`
 class StoredDataset(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A dataset with its rows. `content` are the JSON lines, None for a draft without; `validation` is the pending
     operation that checks them, `found` the instant since which it is settled what they are, or since which they are
-    READY where they were `given`; `batch` is the operation whose rows are in it. Instants are ns.
+    READY where they were `given`; `batch` is the operation whose rows are in it, and where that is forgotten they are
+    `given` as a Parquet `file`. Instants are ns.
     """
 
     id: str
@@ -54,6 +55,7 @@ class StoredDataset(Struct, forbid_unknown_fields=True, omit_defaults=True):
     validation: str = ""
     found: _Instant | None = None
     batch: str = ""
+    file: bytes | None = None
 
 
 class StoredDatasets(Struct, forbid_unknown_fields=True):
@@ -78,25 +80,45 @@ def check_size(datasets: Datasets) -> None:
         )
 
 
-def dumped(datasets: Datasets, now: int) -> StoredDatasets:
-    """The datasets as data; what batches have filled is with their operations. Raises what `check_size` does."""
+async def settle(datasets: Datasets, operations: Container[str], now: int) -> None:
+    """Make what batches have filled that are not among `operations` any more, so that `dumped` has it at hand."""
+    for dataset in datasets.own():
+        if _orphaned(dataset, operations):
+            await datasets.stand(dataset, now)
+
+
+def dumped(datasets: Datasets, operations: Container[str], now: int) -> StoredDatasets:
+    """The datasets as data; what batches among `operations` have filled is with those.
+
+    Raises what `check_size` does.
+    """
     check_size(datasets)
-    stored = [_stored(dataset, now) for dataset in datasets.own()]
+    stored = [_stored(dataset, operations, now) for dataset in datasets.own()]
     return StoredDatasets(datasets.since, datasets.made, datasets.uploads, sorted(datasets.hidden), stored)
+
+
+def _orphaned(dataset: Dataset, operations: Container[str]) -> bool:
+    return bool(dataset.origin.operation_id) and dataset.origin.operation_id not in operations
 
 
 def _rows(dataset: Dataset) -> Rows | None:
     return dataset.origin.rows if isinstance(dataset.origin, (Upload, Given)) else None
 
 
-def _stored(dataset: Dataset, now: int) -> StoredDataset:
+def _stored(dataset: Dataset, operations: Container[str], now: int) -> StoredDataset:
     origin, rows = dataset.origin, _rows(dataset)
     out = StoredDataset(
         **{name: getattr(dataset, name) for name in Dataset.__struct_fields__ if name != "origin"},
         content=rows.content.read() if rows is not None else None,
-        batch=origin.operation_id,
     )
-    if isinstance(origin, Given):
+    stand = origin.stand(now)
+    if isinstance(origin, Kept) or _orphaned(dataset, operations):
+        kept = origin.kept
+        out.given, out.file = True, kept.read() if kept is not None else None
+        out.found = stand.updated if stand is not None else now
+    elif origin.operation_id:
+        out.batch = origin.operation_id
+    elif isinstance(origin, Given):
         out.given, out.found = True, origin.since
     elif isinstance(origin, Upload):
         out.declared = origin.declared
@@ -130,9 +152,12 @@ def _restored(
             raise ValueError(f"batch: there is no batch operation {stored.batch[:100]}")
         origin = results[stored.batch]
     elif stored.given:
-        if stored.content is None or stored.found is None:
-            raise ValueError("content and found: what was given has both")
-        origin = Given(Rows(Content.of(stored.content), stored.task_type, store), stored.found)
+        if stored.found is None:
+            raise ValueError("found: what was given has it")
+        if stored.content is not None:
+            origin = Given(Rows(Content.of(stored.content), stored.task_type, store), stored.found)
+        else:
+            origin = Kept(store.kept(stored.file) if stored.file is not None else None, stored.found)
     else:
         origin = _uploaded(stored, store, operations)
     fields = {name: getattr(stored, name) for name in Dataset.__struct_fields__ if name != "origin"}

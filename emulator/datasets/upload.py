@@ -62,10 +62,11 @@ class Upload(Origin):
             return "", None, record.changed(moment)
         return "" if moment.done else record.id, record.began("IN_PROGRESS", now), self.drafted
 
-    def let_go(self, now: int) -> None:
-        """Its operation is forgotten: what has not been found out by then never is."""
+    def let_go(self, now: int) -> bool:
+        """Its operation is forgotten: what has not been found out by then never is, and it stays a draft."""
         pending, found, self.drafted = self.standing(now)
         self.validation, self.found = None, None if pending else found
+        return False
 
     @property
     def held(self) -> int:

@@ -21,6 +21,9 @@ from .verdict import Fault, Verdict
 LONGEST_LINE = 32 * 1024 * 1024
 MOST_FAULTS = 100
 MOST_ROWS_TOLD = 100
+LONGEST_DESCRIPTION = 300
+"""Characters of what is said of a mistake: it may quote the row, and all of them go into one reply."""
+
 _PLACE = re.compile(r"^(?P<text>.*) - at `(?P<where>key in )?\$\.?(?P<path>.*?)`$", re.DOTALL)
 _BYTE = re.compile(r" \(byte \d+\)$")
 _BOM = b"\xef\xbb\xbf"
@@ -30,6 +33,9 @@ class Wrong(Exception):
     """What is wrong with a line: the kind of mistake, and the mistake itself."""
 
     def __init__(self, error: str, description: str) -> None:
+        if len(description) > LONGEST_DESCRIPTION:
+            half = LONGEST_DESCRIPTION // 2
+            description = f"{description[:half]}...{description[-half:]}"
         super().__init__(error, description)
         self.error, self.description = error, description
 

@@ -235,7 +235,7 @@ class _Service:
     async def download_urls(self, call: Call, request: Any, response: Any) -> None:
         dataset, stand = await call.session.datasets.look(request.dataset_id)
         if stand.status != "READY":
-            raise Status(Code.FAILED_PRECONDITION, f"dataset {dataset.id} is {stand.status}; {_NEXT[stand.status]}")
+            raise Status(Code.FAILED_PRECONDITION, _in_the_way(dataset, stand))
         url = self._url(call, "GET", f"/{STORED}/{dataset.folder or '-'}/{dataset.id}/main")
         if await dataset.origin.file() is not None:
             response.download_urls.add(key="main", url=url)
@@ -258,11 +258,21 @@ _NEXT = {
 """What to do with a dataset that is in the way."""
 
 
+def _in_the_way(dataset: Dataset, stand: Stand, validated: bool = False) -> str:
+    """What keeps one from doing that with the dataset, and what to do; `validated` is that it should be validated."""
+    if dataset.origin.operation_id and stand.status == "DRAFT":
+        return f"dataset {dataset.id} is DRAFT; the batch that fills it has to complete first"
+    if not validated:
+        return f"dataset {dataset.id} is {stand.status}; {_NEXT[stand.status]}"
+    after = "" if stand.status == "READY" else f"; {_NEXT[stand.status]}"
+    return f"dataset {dataset.id} is {stand.status} already{after}"
+
+
 async def _to_upload(call: Call, dataset_id: str) -> tuple[Dataset, Upload]:
     """The dataset, to which rows may be uploaded. Raises FAILED_PRECONDITION."""
     dataset, stand = await call.session.datasets.look(dataset_id)
     if stand.status not in UPLOADABLE or not isinstance(dataset.origin, Upload):
-        raise Status(Code.FAILED_PRECONDITION, f"dataset {dataset.id} is {stand.status}; {_NEXT[stand.status]}")
+        raise Status(Code.FAILED_PRECONDITION, _in_the_way(dataset, stand))
     return dataset, dataset.origin
 
 
@@ -309,8 +319,7 @@ async def _validate(call: Call, request: Any, response: Any) -> None:
     dataset, stand = await session.datasets.look(request.dataset_id)
     upload = dataset.origin
     if not isinstance(upload, Upload) or stand.status != "DRAFT":
-        after = "" if stand.status == "READY" else f"; {_NEXT[stand.status]}"
-        raise Status(Code.FAILED_PRECONDITION, f"dataset {dataset.id} is {stand.status} already{after}")
+        raise Status(Code.FAILED_PRECONDITION, _in_the_way(dataset, stand, validated=True))
     if upload.rows is None:
         text = f"dataset {dataset.id} has no rows yet; upload them to what GetUploadDraftUrl tells"
         raise Status(Code.FAILED_PRECONDITION, text)
@@ -329,7 +338,9 @@ async def _preview(call: Call, request: Any, response: Any) -> None:
     dataset, stand = await call.session.datasets.look(request.dataset_id)
     content = await dataset.origin.lines()
     if content is None:
-        raise Status(Code.FAILED_PRECONDITION, f"dataset {dataset.id} is {stand.status}; {_NEXT[stand.status]}")
+        answers = f"dataset {dataset.id} holds answers of a batch; download it to see them"
+        text = answers if stand.status == "READY" else _in_the_way(dataset, stand)
+        raise Status(Code.FAILED_PRECONDITION, text)
     response.dataset_id = dataset.id
     response.preview_lines.extend(await asyncio.to_thread(_first_lines, content))
 

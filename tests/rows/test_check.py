@@ -77,6 +77,17 @@ def test_the_account_of_mistakes_is_bounded() -> None:
     assert all(len(fault.rows) <= module.MOST_ROWS_TOLD for fault in faults)
 
 
+def test_what_is_said_of_a_huge_row_is_short() -> None:
+    huge = "z" * 100_000
+    raw = json.dumps({"request": [{"role": huge, "text": "a"}]}).encode()
+    (fault,) = check(raw, REQUESTS, None).faults
+    assert len(fault.description) < 310
+    assert fault.description.startswith("request[0].role: 'zzz")
+    assert fault.description.endswith("zzz' is no role; there are system, user, assistant")
+    (fault,) = check(json.dumps({huge: 1}).encode(), REQUESTS, None).faults
+    assert len(fault.description) < 310
+
+
 def test_a_line_that_is_too_long_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONGEST_LINE", 100)
     raw = LINE + b"\n" + b"x" * 1000 + b"\n" + LINE

@@ -179,6 +179,25 @@ def test_the_source_is_let_go_of_once_the_rows_are_answered(begin: Begin) -> Non
     assert files(batches) == []
 
 
+# -- where they are answered
+
+
+def test_the_rows_of_a_large_fixture_are_answered_in_a_process_of_their_own(
+    serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(lines(*LONG))
+    (tmp_path / "a.yaml").write_text("datasets: {big: {file: rows.jsonl}}\nrules: [reply: {text: '{{ row }}'}]\n")
+    monkeypatch.setattr("emulator.batches.written", None)
+    emulator = serve(tmp_path, now=NOON, frozen=True)
+    batches = Batches(emulator, connect(emulator))
+    (source,) = [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets]
+    _, task = batches.begun(source)
+    emulator.clock.advance("5s")
+    got = httpx.get(batches.download_url(batches.task(task).result_dataset_id))
+    rows = pyarrow.parquet.read_table(io.BytesIO(got.content)).to_pylist()
+    assert [row["response"] for row in rows] == [str(n + 1) for n in range(len(LONG))]
+
+
 # -- limits
 
 
@@ -226,6 +245,37 @@ def test_a_task_that_is_completed_can_no_longer_be_cancelled(begin: Begin) -> No
     assert batches.task_status(task) == "COMPLETED"
     batches.emulator.clock.advance("1s")
     assert batches.get(operation).only.HasField("response")
+
+
+COMPLETED_ALONE = {
+    "call": "completion_batch",
+    "operation": {
+        "timeline": [{"at": "3s", "status": "COMPLETED", "done": False}, {"at": "9s", "status": "COMPLETED"}]
+    },
+}
+
+
+@pytest.mark.parametrize("rules", [[], [COMPLETED_ALONE]], ids=["default", "completed-alone"])
+@pytest.mark.parametrize(("end", "status"), [("fail", "FAILED"), ("cancel", "CANCELED")])
+def test_a_result_that_is_there_stays_when_its_operation_is_broken_off(
+    begin: Begin, rules: list[Any], end: str, status: str
+) -> None:
+    batches = begin(*rules)
+    source = batches.ready("раз")
+    operation, task = batches.begun(source)
+    early, _ = batches.begun(source)
+    batches.emulator.clock.advance("2s")
+    getattr(batches.emulator.operations, end)(early)
+    batches.emulator.clock.advance("1900ms")
+    result = batches.task(task).result_dataset_id
+    assert batches.status(result) == "READY"
+    getattr(batches.emulator.operations, end)(operation)
+    assert batches.task_status(task) == status
+    assert not batches.task(task).errors.line_errors
+    assert batches.status(result) == "READY"
+    assert httpx.get(batches.download_url(result)).status_code == 200
+    others = [d for d in batches.ask("List", folder_id=FOLDER).datasets if d.dataset_id not in (source, result)]
+    assert [d.Status.Name(d.status) for d in others] == ([] if rules else ["DRAFT"])
 
 
 def test_a_dataset_that_is_deleted_while_it_is_checked_does_not_spoil_a_list(
@@ -371,3 +421,40 @@ def test_where_the_disk_is_full_datasets_can_be_listed_and_deleted(
     assert [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets] == [kept]
     assert batches.get(operation).code == "NOT_FOUND"
     assert batches.emulator.snapshot()
+
+
+@pytest.mark.parametrize("forget", [lambda e: e.reset("operations"), lambda e: e.clock.advance("96h")])
+def test_a_result_outlives_its_operation_in_snapshots_too(begin: Begin, forget: Callable[[Emulator], None]) -> None:
+    batches = begin({"reply": {"text": "да"}})
+    source = batches.ready("раз")
+    batches.begun(source)
+    batches.emulator.clock.advance("5s")
+    forget(batches.emulator)
+    before = batches.ask("List", folder_id=FOLDER)
+    snapshots = []
+    for _ in range(2):
+        snapshots.append(batches.emulator.snapshot())
+        batches.emulator.reset()
+        batches.emulator.restore(snapshots[-1])
+    assert snapshots[0] == snapshots[1]
+    assert batches.ask("List", folder_id=FOLDER) == before
+    result = before.datasets[1].dataset_id
+    assert batches.refused("GetPreview", dataset_id=result) == (
+        f"FAILED_PRECONDITION: dataset {result} holds answers of a batch; download it to see them"
+    )
+    got = httpx.get(batches.download_url(result))
+    assert pyarrow.parquet.read_table(io.BytesIO(got.content)).to_pylist()[0]["response"] == "да"
+
+
+def test_a_batch_that_is_forgotten_before_its_rows_are_answered_has_no_result(begin: Begin) -> None:
+    batches = begin()
+    source = batches.ready("раз")
+    _, task = batches.begun(source)
+    batches.emulator.clock.advance("2s")
+    result = batches.task(task).result_dataset_id
+    told = f"FAILED_PRECONDITION: dataset {result} is DRAFT; the batch that fills it has to complete first"
+    for method in ("GetDownloadUrls", "GetPreview", "Validate"):
+        assert batches.refused(method, dataset_id=result) == told
+    batches.emulator.reset("operations")
+    assert [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets] == [source]
+    batches.emulator.restore(batches.emulator.snapshot())
