@@ -160,6 +160,11 @@ def _in_session(call: Call, text: str) -> Status:
     return _invalid(wording.session(call.request_id, client_id, folder, internal, text))
 
 
+def _tasks(call: Call) -> None:
+    if not call.message.folder_id:
+        raise _invalid(wording.validation("folder_id", wording.REQUIRED))
+
+
 CHECKS: Mapping[str, Callable[[Call], None]] = {
     METHODS_BY_CALL["completion"]: _completion,
     METHODS_BY_CALL["completion_async"]: _completion,
@@ -171,5 +176,6 @@ CHECKS: Mapping[str, Callable[[Call], None]] = {
     METHODS_BY_CALL["classify"]: _classify,
     METHODS_BY_CALL["few_shot_classify"]: _few_shot_classify,
     **datasets.CHECKS,
+    "/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/List": _tasks,
 }
 """By the path of the method; requests of others are never refused."""

@@ -7,7 +7,6 @@ each says what to do instead.
 from __future__ import annotations
 
 import asyncio
-import base64
 import fnmatch
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from .. import wording
 from ..api import METHODS, DatasetInfo
 from ..call import Call, parsed
 from ..content import Content
-from ..datasets import FIRST, UPLOADABLE, VALIDATION, Dataset, Parts, Stand, Upload, described
+from ..datasets import UPLOADABLE, VALIDATION, Dataset, Parts, Stand, Upload, described
 from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.datasets import MOST_PARTS, SMALLEST_PART
@@ -25,6 +24,7 @@ from ..presigned import SESSION, presigned
 from ..replies.play import Play
 from ..replies.timeline import default_timeline
 from ..rows.names import FORMATS, TASK_TYPES
+from .paging import position, token_after
 
 SERVICE = "/yandex.cloud.ai.dataset.v1.DatasetService/"
 DRAFTS, STORED = "ai-fomo-drafts-prod", "ai-fomo-datasets-prod"
@@ -116,17 +116,17 @@ async def _described(call: Call, dataset_id: str) -> Any:
 
 async def _list(call: Call, request: Any, response: Any) -> None:
     size = request.page_size if 0 < request.page_size <= PAGE else PAGE
-    after = _position(request.page_token)
+    after = position(request.page_token)
     statuses, shown = set(request.status), 0
     datasets = call.session.datasets
     for dataset in datasets:
-        if dataset.number <= after or not _fits(dataset, request):
+        if (after is not None and dataset.number <= after) or not _fits(dataset, request):
             continue
         stand = await _listed(call, dataset)
         if stand is None or (statuses and DatasetInfo.Status.Value(stand.status) not in statuses):
             continue
         if shown == size:
-            response.next_page_token = _token(after)
+            response.next_page_token = token_after(after or 0)
             return
         info = response.datasets.add()
         info.CopyFrom(described(dataset, stand))
@@ -156,23 +156,6 @@ def _fits(dataset: Dataset, request: Any) -> bool:
     if "*" in pattern or "?" in pattern:
         return fnmatch.fnmatchcase(dataset.name, pattern.replace("[", "[[]"))
     return pattern in dataset.name
-
-
-def _token(number: int) -> str:
-    return base64.urlsafe_b64encode(b"after %d" % number).decode().rstrip("=")
-
-
-def _position(token: str) -> int:
-    """Behind which dataset a page begins. Raises INVALID_ARGUMENT."""
-    if not token:
-        return FIRST - 1
-    try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        if text.startswith(b"after ") and len(text) < 30:
-            return int(text.removeprefix(b"after "))
-    except ValueError:
-        pass
-    raise Status(Code.INVALID_ARGUMENT, wording.validation("page_token", "List gave no such token"))
 
 
 async def _update(call: Call, request: Any, response: Any) -> None:

@@ -5,10 +5,10 @@ shown, so pages go on where they were, whatever comes or is deleted between them
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from .. import wording
 from ..errors import Code, Status
 
 T = TypeVar("T")
@@ -21,22 +21,26 @@ def page(found: Sequence[T], number_of: Callable[[T], int], size: int, token: st
     Raises INVALID_ARGUMENT for a size below 0, and for a token that is none.
     """
     if size < 0:
-        raise Status(Code.INVALID_ARGUMENT, f"page_size: {size} is less than 0")
-    last = _read(token) if token else 0
-    left = [one for one in found if number_of(one) > last]
+        raise Status(Code.INVALID_ARGUMENT, wording.validation("page_size", wording.in_range(0, most)))
+    last = position(token)
+    left = [one for one in found if last is None or number_of(one) > last]
     end = size if 0 < size <= most else most
-    return left[:end], _written(number_of(left[end - 1])) if end < len(left) else ""
+    return left[:end], token_after(number_of(left[end - 1])) if end < len(left) else ""
 
 
-def _written(number: int) -> str:
+def token_after(number: int) -> str:
+    """The token of a page that begins behind the one of that number."""
     return base64.urlsafe_b64encode(b"after %d" % number).decode().rstrip("=")
 
 
-def _read(token: str) -> int:
+def position(token: str) -> int | None:
+    """The number behind which the page of `token` begins; None for the first page. Raises INVALID_ARGUMENT."""
+    if not token:
+        return None
     try:
-        word, number = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode().split(" ")
-        if word == "after" and len(number) < 20:
-            return int(number)
-    except (binascii.Error, ValueError):
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        if text.startswith(b"after ") and len(text) < 30:
+            return int(text.removeprefix(b"after "))
+    except ValueError:
         pass
-    raise Status(Code.INVALID_ARGUMENT, f"page_token: {token[:60]!r} is none that List gave")
+    raise Status(Code.INVALID_ARGUMENT, wording.validation("page_token", "List gave no such token"))

@@ -135,7 +135,13 @@ def test_pages_go_on_where_they_were_while_tasks_come_and_go(begun: tuple[Emulat
 @pytest.mark.parametrize(("asked", "told"), [({"page_size": -1}, "page_size"), ({"page_token": "huh"}, "page_token")])
 def test_a_page_that_can_not_be_is_refused(begun: tuple[Emulator, Tasks], asked: Any, told: str) -> None:
     reply = begun[1].call("List", ListBatchInferencesRequest(folder_id=FOLDER, **asked))
-    assert (reply.code, reply.text.partition(":")[0]) == ("INVALID_ARGUMENT", told)
+    assert reply.code == "INVALID_ARGUMENT"
+    assert reply.text.startswith(f"Validation error:\n{told}: ")
+
+
+def test_a_list_is_of_a_folder(begun: tuple[Emulator, Tasks]) -> None:
+    reply = begun[1].call("List", ListBatchInferencesRequest())
+    assert (reply.code, reply.text) == ("INVALID_ARGUMENT", "Validation error:\nfolder_id: Field is required")
 
 
 def test_a_batch_that_is_finished_by_hand_has_its_rows_answered(begun: tuple[Emulator, Tasks]) -> None:
