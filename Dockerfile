@@ -5,7 +5,8 @@ WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY emulator ./emulator
 # The image needs no pip, so the environment is made without one and filled from outside. Nobody can write bytecode at run
-# time, so it is written here, and is not compared with its source again.
+# time, so it is written here, and is not compared with its source again. The package names its versions itself.
+# hadolint ignore=DL3013
 RUN python -m venv --without-pip /opt/fm-emulator \
     && pip --python /opt/fm-emulator/bin/python install --no-cache-dir --no-compile ".[all]" \
     && /opt/fm-emulator/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/fm-emulator/lib
