@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOMS = (
-    ("errors", "wording", "clock", "seed", "config", "addresses", "content", "apart", "presigned", "rows"),
+    ("errors", "wording", "clock", "seed", "config", "addresses", "content", "apart", "presigned", "rows", "tls"),
     ("api", "calls"),
     ("call",),
     ("rules",),
