@@ -259,6 +259,12 @@ while True:
 """
 
 
+def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    program = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+    shell = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *arguments(*python(program))]
+    assert subprocess.run(shell, env=environment(), capture_output=True, text=True).stdout == "True\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_signals_are_passed_on(tmp_path: Path, number: signal.Signals) -> None:
     ready = tmp_path / "ready"
