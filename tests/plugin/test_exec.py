@@ -56,6 +56,18 @@ def test_it_needs_tls(serve: Serve) -> None:
         run(serve(), ["true"])
 
 
+def test_without_cryptography_other_tests_go_on_and_it_says_what_to_install(run: Run) -> None:
+    tests = "def test_a(fm_emulator): pass\ndef test_b(fm_emulator_exec): pass\n"
+    hide = (
+        "import importlib.util\nfound = importlib.util.find_spec\n"
+        "import emulator.pytest_plugin as plugin\n"
+        "plugin.find_spec = lambda name: None if name == 'cryptography' else found(name)\n"
+    )
+    result = run(tests, beside={"conftest.py": hide}, inside=False)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*certificates need cryptography: pip install 'fm-emulator?tls?'*"])
+
+
 def test_one_that_is_asked_for_on_the_way_says_what_to_do(run: Run) -> None:
     result = run("def test_it(request):\n    request.getfixturevalue('fm_emulator_exec')\n", inside=False)
     result.assert_outcomes(errors=0, failed=1)
