@@ -88,6 +88,8 @@ class Behind:
             result["FM_EMULATOR_TOKEN"] = config.token
         result.setdefault("YC_FOLDER_ID", FOLDER)
         result.setdefault("YC_API_KEY", config.api_key[0] if config.api_key else KEY)
+        if self._emulator.http_target is not None:
+            result.setdefault("YC_METADATA_ADDR", self._emulator.http_target)
         return result
 
     def _java(self) -> str:

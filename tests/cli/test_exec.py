@@ -56,7 +56,7 @@ OLDER = """
 import yandexcloud
 from yandex.cloud.endpoint.api_endpoint_service_pb2 import ListApiEndpointsRequest
 from yandex.cloud.endpoint.api_endpoint_service_pb2_grpc import ApiEndpointServiceStub
-sdk = yandexcloud.SDK(iam_token="t1.any")
+sdk = yandexcloud.SDK(ARGUMENTS)
 print(len(sdk.client(ApiEndpointServiceStub).List(ListApiEndpointsRequest()).endpoints) > 3)
 """
 OUTSIDE = """
@@ -124,8 +124,9 @@ def test_hosts_that_are_hard_coded(run_program: Exec) -> None:
     assert "operation.api.cloud.yandex.net:443 (1)" in done.stderr
 
 
-def test_the_older_sdk_at_its_default_host(run_program: Exec) -> None:
-    done = run_program(*python(OLDER))
+@pytest.mark.parametrize("given", ["iam_token='t1.any'", ""], ids=["a token", "the machine's own"])
+def test_the_older_sdk_at_its_default_host(run_program: Exec, given: str) -> None:
+    done = run_program(*python(OLDER.replace("ARGUMENTS", given)))
     assert done.stdout == "True\n", done.stderr
 
 
