@@ -26,7 +26,8 @@ class Call(Struct):
 
     `method` is its path, `/package.Service/Method`; `request` the serialized message (empty for a client-streaming
     method, whose messages come from `requests`); `metadata` the request's pairs, keys in lower case; `peer` as gRPC
-    writes it (`ipv4:127.0.0.1:40000`); `deadline` in seconds of `Monotonic`, None without one.
+    writes it (`ipv4:127.0.0.1:40000`); `deadline` in seconds of `Monotonic`, None without one;
+    `secure` is whether it came with TLS.
 
     `account` is the id of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's
     clock) at which the next message is due, 0 for at once.
@@ -40,6 +41,7 @@ class Call(Struct):
     peer: str
     deadline: float | None = None
     requests: AsyncIterator[bytes] | None = None
+    secure: bool = False
 
     # what the gates and the service fill in
     headers: Pairs = field(default_factory=list)

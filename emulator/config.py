@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,31 @@ class Config:
     )
     advertise_http: str | None = option(
         None, "HOST:PORT in the URLs of datasets, where it can't be worked out.", metavar="H:P"
+    )
+    tls: bool = option(False, "Listen with TLS as well, with a certificate that clients of the cloud take.", kind=bool)
+    tls_port: int | None = option(
+        None,
+        "Port for gRPC with TLS; 0 takes a free one. Unless given it is 50053, or a free one where that is taken or "
+        "the port for gRPC is a free one.",
+        kind=int,
+        metavar="N",
+    )
+    tls_dir: str | None = option(
+        None,
+        "Folder of ca.pem, which clients have to trust, server.pem and their keys; what is missing is made. Unless "
+        "given it is a new one, which goes with the emulator.",
+        metavar="PATH",
+        path=True,
+    )
+    tls_cert: str | None = option(
+        None, "A certificate in PEM to show instead, with what is between it and its CA.", metavar="FILE", path=True
+    )
+    tls_key: str | None = option(None, "The key of that certificate, in PEM.", metavar="FILE", path=True)
+    tls_name: tuple[str, ...] = option(
+        (), "A further host name or address that the certificate is for.", metavar="HOST", many=True
+    )
+    advertise_tls: str | None = option(
+        None, "HOST:PORT that endpoint discovery tells clients that ask with TLS.", metavar="H:P"
     )
     seed: int = option(0, "Root of every random choice; the same seed gives the same replies.", kind=int, metavar="N")
     speed: float = option(1.0, "How fast scripted time runs: 60 makes a minute take a second.", kind=float, metavar="X")
@@ -103,7 +129,20 @@ def from_values(values: Mapping[str, Any]) -> Config:
         if name not in known:
             raise UsageError(f"no such option: {name}; there are {', '.join(known)}")
     checked = {name: _checked(name, value) for name, value in values.items()}
+    _check_together(checked)
     return Config(**checked)
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    for name in ("tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name", "advertise_tls"):
+        if values.get(name) not in (None, ()) and not values.get("tls"):
+            raise UsageError(f"{name}: it is about TLS, which is off; turn it on with tls")
+    for one, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if values.get(one) is not None and values.get(other) is None:
+            raise UsageError(f"{one}: it needs {other} as well")
+    for name in ("tls_dir", "tls_name"):
+        if values.get("tls_cert") is not None and values.get(name) not in (None, ()):
+            raise UsageError(f"{name}: it is for certificates that are made; leave it out where tls_cert is given")
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -113,6 +152,10 @@ def _checked(name: str, value: Any) -> Any:
         values = tuple(value) if many else () if value is None else (value,)
         if name == "api_key":
             _check_keys(values)
+        if name == "tls_name" and values:
+            from .tls import check_name
+
+            return tuple(map(check_name, values))
         return values
     if value is None:
         if field_.default is not None:
@@ -120,6 +163,8 @@ def _checked(name: str, value: Any) -> Any:
         return None
     if name == "now":
         return instant(value)
+    if field_.metadata.get("path") and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     kind = field_.metadata["kind"]
     fits = (int, float) if kind is float else kind
     if not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool):
@@ -138,7 +183,7 @@ def _check_keys(keys: tuple[Any, ...]) -> None:
 
 
 def _check_range(name: str, value: Any) -> None:
-    if name in ("port", "http_port") and not 0 <= value <= 65535:
+    if name in ("port", "http_port", "tls_port") and not 0 <= value <= 65535:
         raise UsageError(f"{name}: {value} is not a port; give a number from 0 to 65535")
     if name == "speed" and not 0 < value <= 1_000_000:
         raise UsageError(f"speed: {value} must be more than 0 and at most 1000000")
@@ -146,10 +191,10 @@ def _check_range(name: str, value: Any) -> None:
         raise UsageError(f"session_idle: {value} must be more than 0 seconds")
     if name == "token" and not (value.strip() == value and value and value.isascii() and value.isprintable()):
         raise UsageError("token: it travels as a header; give printable ASCII without spaces around it")
-    if name in ("advertise", "advertise_http"):
+    if name in ("advertise", "advertise_http", "advertise_tls"):
         host, _, port = value.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
-            example = 50051 if name == "advertise" else 50052
+            example = {"advertise": 50051, "advertise_http": 50052}.get(name, 50053)
             raise UsageError(f"{name}: {value!r} is not HOST:PORT, e.g. emulator:{example}")
     choices = Config.__dataclass_fields__[name].metadata.get("choices", ())
     if choices and value not in choices:

@@ -16,9 +16,10 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .addresses import reachable
+from .call import Call
 from .clock import Clock
 from .config import Config, from_values
 from .control import Control, timestamp
@@ -48,7 +49,11 @@ from .sessions import Sessions, Shared
 from .steering import Place, Steering
 from .transport.grpc_aio import Server
 
+if TYPE_CHECKING:
+    from .transport.secured import Secured
+
 log = logging.getLogger("emulator")
+_OF_THE_PLACE = ("host", "port", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
 GRACE = 5.0
 """Seconds that calls under way are given when the server stops; docker allows ten in all."""
 
@@ -84,7 +89,8 @@ class Emulator(Steering):
         self.place = Place()
         self._steer(self.sessions.default, self.place, lambda: self.target)
         self._started = Clock().now()
-        self.port = self.http_port = 0
+        self.port = self.http_port = self.tls_port = 0
+        self._tls: Secured | None = None
         self._health: Health
         self._router: Router
         self._server: Server | None = None
@@ -123,8 +129,18 @@ class Emulator(Steering):
         """
         return reachable(self.config.host, self.http_port) if self.target and self.http_port else None
 
+    @property
+    def tls_target(self) -> str | None:
+        """Where it serves with TLS, `127.0.0.1:50053`; None where it doesn't."""
+        return reachable(self.config.host, self.tls_port) if self.target and self.tls_port else None
+
+    @property
+    def ca(self) -> Path | None:
+        """The file, in PEM, that clients have to trust; None without TLS, or for a given certificate of another CA."""
+        return self._tls.identity.ca if self._tls is not None else None
+
     async def start(self) -> None:
-        """Listen and serve, in the running loop. Raises UsageError if the port is taken."""
+        """Listen and serve, in the running loop. Raises UsageError if a port is taken or a certificate won't do."""
         if self._server is not None:
             raise RuntimeError("this emulator serves already; make another one to serve twice")
         self._health = Health()
@@ -135,11 +151,17 @@ class Emulator(Steering):
         http = self._listening() if available() else None
         try:
             port = server.bind(self.config.host, self.config.port)
+            if self.config.tls:
+                from .transport.secured import Secured
+
+                self._tls = Secured(self.config)
+                self.tls_port = self._tls.bind(server)
             self._health.serve(router.services)
             self.port = port  # discovery tells it from the first call on
             await server.start()
         except BaseException:
-            self.port = self.http_port = 0
+            self._gone()
+            await server.stop(0)
             if http is not None:
                 await http.stop(0)
             raise
@@ -157,6 +179,16 @@ class Emulator(Steering):
         free = 0 if config.port == 0 else None
         self.http_port = http.bind(config.host, free if config.http_port is None else config.http_port)
         return http
+
+    def _address(self, call: Call) -> str:
+        """HOST:PORT at which who makes `call` reaches us, in the same way."""
+        config = self.config
+        if not call.secure:
+            return endpoint.address_for(call.peer, config.host, self.port, config.advertise)
+        told = config.advertise_tls
+        if told is None and config.advertise is not None:
+            told = f"{config.advertise.rpartition(':')[0]}:{self.tls_port}"
+        return endpoint.address_for(call.peer, config.host, self.tls_port, told)
 
     def _web(self, peer: str) -> str:
         """Where `peer` reaches HTTP. Raises FAILED_PRECONDITION where it isn't served."""
@@ -181,16 +213,22 @@ class Emulator(Steering):
         if ending:
             await asyncio.wait(ending)
         self.place.moved(None, None)
-        self.port = self.http_port = 0
+        self._gone()
+
+    def _gone(self) -> None:
+        self.port = self.http_port = self.tls_port = 0
+        tls, self._tls = self._tls, None
+        if tls is not None:
+            tls.close()
 
     def renew(self, config: Config, book: Book | None = None) -> None:
         """Begin again in the same place: sessions, rules, counters, journals, operations and clocks are new ones.
 
-        `config` says how, but for host and port; `book` are its fixtures, if they are loaded already. Calls under way
-        stay where they began, and get CANCELLED, which nobody retries, if they wait there for long. Raises
-        FixtureError.
+        `config` says how, but for host, ports and certificates; `book` are its fixtures, if they are loaded already.
+        Calls under way stay where they began, and get CANCELLED, which nobody retries, if they wait there for long.
+        Raises FixtureError.
         """
-        kept = {name: getattr(self.config, name) for name in ("host", "port", "http_port")}
+        kept = {name: getattr(self.config, name) for name in _OF_THE_PLACE}
         config = dataclasses.replace(config, **kept)
         sessions = Sessions(Shared(load(config.fixtures) if book is None else book), config)
 
@@ -214,7 +252,7 @@ class Emulator(Steering):
             **guarded({**tokenizer.handlers(), **embeddings.handlers(), **classification.handlers()}, gates),
             **guarded({**dataset.handlers(self._web), **batch.handlers(), **batch_inference.handlers()}, gates),
             **iam_token.handlers(),
-            **endpoint.handlers(self.config.host, lambda: self.port, self.config.advertise),
+            **endpoint.handlers(self._address),
             **self._health.handlers(),
             **reflection.handlers(lambda: router.services),
             **Control(self.sessions, access, lambda: self._about(router)).handlers(),
@@ -327,9 +365,11 @@ def no_poller_noise(record: logging.LogRecord) -> bool:
     return not isinstance(record.exc_info, tuple) or not isinstance(record.exc_info[1], BlockingIOError)
 
 
-def write_ready_file(path: str, target: str, http: str | None) -> None:
+def write_ready_file(path: str, emulator: Emulator) -> None:
     """Tell where the emulator serves, as JSON, in one step so that no reader sees half of it."""
-    text = json.dumps({"grpc": target, "http": http, "pid": os.getpid()}) + "\n"
+    ca = str(emulator.ca) if emulator.ca is not None else None
+    places = {"grpc": emulator.target, "http": emulator.http_target, "tls": emulator.tls_target, "ca": ca}
+    text = json.dumps({**places, "pid": os.getpid()}) + "\n"
     temporary = Path(f"{path}.{os.getpid()}.new")
     try:
         temporary.write_text(text, encoding="utf-8")

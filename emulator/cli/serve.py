@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,7 @@ async def _follow(emulator: Emulator, config: Config, followed: tuple[Watched, L
 
 def _tell_ready(path: str, emulator: Emulator) -> None:
     try:
-        write_ready_file(path, emulator.target, emulator.http_target)
+        write_ready_file(path, emulator)
     except OSError as failed:
         raise UsageError(f"ready-file: {path} can't be written: {failed.strerror}") from None
 
@@ -133,6 +134,8 @@ def _announce(emulator: Emulator, config: Config) -> None:
         rules,
         target,
     )
+    if emulator.tls_port:
+        _announce_tls(emulator, config)
     if not emulator.sessions.default.auth.open:
         log.info("calls have to show a credential: %s", _who_is_known(emulator))
     if not config.loopback_only and config.advertise is None:
@@ -140,6 +143,17 @@ def _announce(emulator: Emulator, config: Config) -> None:
             "endpoint discovery tells callers an address worked out from theirs; where the port is published under "
             "another number, set FM_EMULATOR_ADVERTISE=HOST:PORT, and FM_EMULATOR_ADVERTISE_HTTP for that of HTTP"
         )
+
+
+def _announce_tls(emulator: Emulator, config: Config) -> None:
+    target = config.advertise_tls or f"localhost:{emulator.tls_port}"
+    roots = f" GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={shlex.quote(str(emulator.ca))}" if emulator.ca is not None else ""
+    log.info(
+        "TLS on %s; for clients as they are, in their environment: YC_API_ENDPOINT=%s%s",
+        emulator.tls_target,
+        target,
+        roots,
+    )
 
 
 def _who_is_known(emulator: Emulator) -> str:

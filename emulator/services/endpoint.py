@@ -38,11 +38,11 @@ _SERVICE = "/yandex.cloud.endpoint.ApiEndpointService/"
 MOST_A_PAGE = 1000
 
 
-def handlers(host: str, port: Callable[[], int], advertise: str | None) -> Mapping[str, Handler]:
-    """The service's methods by path. `port` is asked when a client asks, since a free one is only known then."""
+def handlers(address: Callable[[Call], str]) -> Mapping[str, Handler]:
+    """The service's methods by path. `address` is where the one who calls reaches us, in the way of that call."""
 
     def endpoint(call: Call, id_: str) -> Any:
-        return ApiEndpoint(id=id_, address=address_for(call.peer, host, port(), advertise))
+        return ApiEndpoint(id=id_, address=address(call))
 
     async def get(call: Call) -> AsyncIterator[bytes]:
         asked = parsed(call).api_endpoint_id[:100]

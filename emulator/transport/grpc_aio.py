@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -18,6 +18,9 @@ from ..api import METHODS
 from ..call import Call
 from ..clock import Monotonic
 from ..errors import Status, UsageError
+
+if TYPE_CHECKING:
+    from ..tls import Identity
 
 Answer = Callable[[Call], AsyncIterator[bytes]]
 
@@ -39,6 +42,7 @@ class Server:
     def __init__(self, answer: Answer, services: tuple[str, ...]) -> None:
         self._answer = answer
         self._server = grpc.aio.server(options=OPTIONS)
+        self._secure = False
         by_service: dict[str, dict[str, Any]] = {}
         for method in METHODS.values():
             if method.service in services:
@@ -56,12 +60,21 @@ class Server:
         """
         return on_every_loopback(self._bind_one, host, port)
 
-    def _bind_one(self, host: str, port: int) -> int:
+    def bind_tls(self, host: str, port: int, identity: Identity) -> int:
+        """The same with TLS, where `identity` is shown."""
+        self._secure = True
+        credentials = grpc.ssl_server_credentials([(identity.key, identity.certificate)])
+        return on_every_loopback(lambda host, port: self._bind_one(host, port, credentials), host, port)
+
+    def _bind_one(self, host: str, port: int, credentials: grpc.ServerCredentials | None = None) -> int:
         address = joined(host, port)
         if port:
-            check_free(host, port)
+            check_free(host, port, "--port" if credentials is None else "--tls-port")
         try:
-            bound = self._server.add_insecure_port(address)
+            if credentials is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, credentials)
         except RuntimeError as failed:
             raise UsageError(f"can't listen on {address}: {failed}") from None
         if not bound:
@@ -85,7 +98,7 @@ class Server:
 
     def _unary(self, path: str) -> Any:
         async def unary(request: bytes, context: Any) -> bytes:
-            call = _call(path, request, context)
+            call = self._call(path, request, context)
             reply = b""
             try:
                 async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
@@ -101,17 +114,23 @@ class Server:
 
     def _stream(self, path: str) -> Any:
         async def stream(request: bytes, context: Any) -> None:
-            await self._write(_call(path, request, context), context)
+            await self._write(self._call(path, request, context), context)
 
         return stream
 
     def _streams(self, path: str) -> Any:
         async def streams(requests: AsyncIterator[bytes], context: Any) -> None:
-            call = _call(path, b"", context)
+            call = self._call(path, b"", context)
             call.requests = requests
             await self._write(call, context)
 
         return streams
+
+    def _call(self, path: str, request: bytes, context: Any) -> Call:
+        left = context.time_remaining()
+        deadline = None if left is None else Monotonic.now() + left
+        secure = self._secure and _with_tls(context)
+        return Call(path, request, tuple(context.invocation_metadata() or ()), context.peer(), deadline, secure=secure)
 
     async def _write(self, call: Call, context: Any) -> None:
         begun = False
@@ -140,10 +159,8 @@ class _Everything(grpc.GenericRpcHandler):
         return known if known is not None else self._make(path)
 
 
-def _call(path: str, request: bytes, context: Any) -> Call:
-    left = context.time_remaining()
-    deadline = None if left is None else Monotonic.now() + left
-    return Call(path, request, tuple(context.invocation_metadata() or ()), context.peer(), deadline)
+def _with_tls(context: Any) -> bool:
+    return b"ssl" in context.auth_context().get("transport_security_type", ())
 
 
 def _trail(call: Call, context: Any) -> None:

@@ -124,7 +124,13 @@ def test_once_ready_it_says_where_it_serves_and_how_to_point_the_sdk_at_it(start
     served = start("--fixtures", fixtures)
     ready = served.ready()
     port = int(ready["grpc"].rpartition(":")[2])
-    assert ready == {"grpc": f"127.0.0.1:{port}", "http": ready["http"], "pid": served.process.pid}
+    assert ready == {
+        "grpc": f"127.0.0.1:{port}",
+        "http": ready["http"],
+        "tls": None,
+        "ca": None,
+        "pid": served.process.pid,
+    }
     assert re.fullmatch(r"127\.0\.0\.1:\d+", ready["http"])
     with Client(ready["grpc"]) as client:
         assert client.complete(asking("привет")).only.alternatives[0].message.text == "Здравствуйте!"

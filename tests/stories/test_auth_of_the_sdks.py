@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,6 @@ from yandex_ai_studio_sdk.exceptions import AioRpcError
 from emulator import Emulator
 
 from .conftest import FOLDER, QUICK
-from .tls_front import Front
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -191,12 +190,6 @@ def test_a_token_that_expired_while_the_sdk_kept_it_is_refused(serve: Serve) -> 
 # -- the older SDK, which speaks TLS wherever it has credentials
 
 
-@pytest.fixture
-def front(tmp_path: Path) -> Iterator[Front]:
-    with Front(tmp_path) as front:
-        yield front
-
-
 class Key:
     """A service account's authorized key, as `yc iam key create` writes it."""
 
@@ -228,17 +221,17 @@ def request(folder: str = FOLDER) -> text.CompletionRequest:
     )
 
 
-def sdk_at(front: Front, emulator: Emulator, **given: Any) -> yandexcloud.SDK:
-    front.port = emulator.port
-    return yandexcloud.SDK(endpoint=front.target, root_certificates=front.roots, **given)
+def sdk_at(emulator: Emulator, **given: Any) -> yandexcloud.SDK:
+    assert emulator.ca is not None
+    endpoint = f"localhost:{emulator.tls_port}"
+    return yandexcloud.SDK(endpoint=endpoint, root_certificates=emulator.ca.read_bytes(), **given)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the SDK's own: of OAuth tokens, and of utcfromtimestamp
 @pytest.mark.parametrize("auth", [{**KNOWN, **ACCOUNTS}, "open"], ids=["listed", "open"])
 @pytest.mark.parametrize("way", GIVEN)
-def test_every_way_of_yandexcloud_is_let_in(serve: Serve, front: Front, way: str, auth: Any) -> None:
-    emulator = serve({"auth": auth}, advertise=front.target)
-    sdk = sdk_at(front, emulator, **GIVEN[way])
+def test_every_way_of_yandexcloud_is_let_in(serve: Serve, way: str, auth: Any) -> None:
+    sdk = sdk_at(serve({"auth": auth}, tls=True), **GIVEN[way])
     (whole,) = sdk.client(TextGenerationServiceStub).Completion(request())
     assert whole.alternatives[0].message.text
     begun = sdk.client(TextGenerationAsyncServiceStub).Completion(request())
@@ -249,9 +242,9 @@ def test_every_way_of_yandexcloud_is_let_in(serve: Serve, front: Front, way: str
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_yandexcloud_is_told_what_is_wrong_with_its_key(serve: Serve, front: Front) -> None:
-    emulator = serve({"auth": ACCOUNTS}, advertise=front.target)
-    sdk = sdk_at(front, emulator, service_account_key={**KEY.file, "private_key": Key().file["private_key"]})
+def test_yandexcloud_is_told_what_is_wrong_with_its_key(serve: Serve) -> None:
+    emulator = serve({"auth": ACCOUNTS}, tls=True)
+    sdk = sdk_at(emulator, service_account_key={**KEY.file, "private_key": Key().file["private_key"]})
     with pytest.raises(grpc.RpcError) as refused:
         list(sdk.client(TextGenerationServiceStub).Completion(request()))
     assert f"the signature is not that of the public key of {ACCOUNT}" in refused.value.details()  # type: ignore[attr-defined]
