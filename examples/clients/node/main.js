@@ -44,5 +44,6 @@ for await (const response of generation.completion(request(true))) {
 
 const deferred = session.client(TextGenerationAsyncServiceClient, YC_API_ENDPOINT);
 const begun = await deferred.completion(request(false));
+console.log(`operation: ${begun.description}, done: ${begun.done}`);
 const done = await waitForOperation(begun, session, 60_000, YC_API_ENDPOINT);
 console.log(`deferred: ${text(CompletionResponse.decode(done.response.value))}`);

@@ -25,8 +25,7 @@ def main(question: str) -> None:
     chat = AIStudio(verify=VERIFY).models.completions("yandexgpt").configure(temperature=0.3).langchain()
     answer = chat.invoke([SystemMessage(content="Отвечай вежливо."), HumanMessage(content=question)])
     print(f"completion: {answer.content} ({answer.usage_metadata['total_tokens']} tokens)")
-    for part in chat.stream([HumanMessage(content=question)]):
-        print(f"stream: {part.content}")
+    print("stream:", "|".join(part.content for part in chat.stream([HumanMessage(content=question)])))
     chain = ChatPromptTemplate.from_messages([("user", "{question}")]) | chat | StrOutputParser()
     print(f"chain: {chain.invoke({'question': question})}")
 
@@ -35,8 +34,7 @@ async def amain(question: str) -> None:
     """The same, in an event loop."""
     chat = AsyncAIStudio(verify=VERIFY).models.completions("yandexgpt").configure(temperature=0.3).langchain()
     print(f"async completion: {(await chat.ainvoke([HumanMessage(content=question)])).content}")
-    async for part in chat.astream([HumanMessage(content=question)]):
-        print(f"async stream: {part.content}")
+    print("async stream:", "|".join([part.content async for part in chat.astream([HumanMessage(content=question)])]))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ They speak TLS only. In production and against the emulator it is the same progr
     YC_LLM_ENDPOINT                     where completions are; the real service's unless given
     GRPC_DEFAULT_SSL_ROOTS_FILE_PATH    the certificates to trust, for the emulator's own
 
-The asynchronous methods defer a completion and poll `operation.api.cloud.yandex.net:443` for it, whatever `url` says, so
-they are tried only where YC_LLM_ENDPOINT is not given. A stream comes as one piece: the classes have none of their own.
+The asynchronous methods defer a completion and poll `operation.api.cloud.yandex.net:443` for it, whatever `url` says,
+so they are tried only where YC_LLM_ENDPOINT is not given. A stream comes as one piece: the classes have none.
 """
 
 import asyncio

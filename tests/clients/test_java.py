@@ -1,0 +1,55 @@
+"""The example in Java, on the official SDK, built and run."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .programs import CALLED, EXAMPLES, FOUND, PRINTED, QUESTION, RULES, build, called, plaintext, run, secured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Serve
+
+pytestmark = pytest.mark.clients
+SOURCE = EXAMPLES / "java"
+PASSWORD = "changeit"
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The jar, built; what it needs lies beside it."""
+    for tool in ("mvn", "javac", "keytool"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"there is no {tool} on PATH")
+    folder: Path = tmp_path_factory.mktemp("java") / "client"
+    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("target"))
+    build("mvn", "-q", "-B", "package", folder=folder)
+    return str(folder / "target" / "client.jar")
+
+
+def test_it_completes_streams_and_waits_in_plaintext(program: str, serve: Serve) -> None:
+    emulator = serve(RULES, strict=True)
+    done = run("java", "-jar", program, QUESTION, **plaintext(emulator))
+    assert (done.stdout, done.stderr) == (PRINTED, "")
+    assert called(emulator) == CALLED
+
+
+def test_it_finds_its_addresses_and_calls_them_with_tls(program: str, serve: Serve, tmp_path: Path) -> None:
+    emulator = serve(RULES, strict=True, tls=True)
+    store = tmp_path / "ca.p12"
+    given = ("-storetype", "PKCS12", "-storepass", PASSWORD, "-keystore", str(store), "-file", str(emulator.ca))
+    build("keytool", "-importcert", "-noprompt", "-alias", "fm-emulator", *given, folder=tmp_path)
+    trusting = (f"-Djavax.net.ssl.trustStore={store}", f"-Djavax.net.ssl.trustStorePassword={PASSWORD}")
+    done = run("java", *trusting, "-jar", program, QUESTION, **secured(emulator))
+    assert (done.stdout, done.stderr) == (PRINTED, "")
+    assert called(emulator) == FOUND + CALLED
+
+
+def test_a_refusal_is_told(program: str, serve: Serve) -> None:
+    done = run("java", "-jar", program, "Какая квота?", **plaintext(serve(RULES)))
+    assert done.returncode == 1
+    assert "RESOURCE_EXHAUSTED: quota is over" in done.stderr
