@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from .behind import Completed
     from .config import Config
     from .engine.book import Book
     from .recorded import Recorded
@@ -78,11 +80,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def _fm_emulator_serving() -> Iterator[_Serving]:
-    """The one server of this process."""
+def _fm_emulator_serving(request: pytest.FixtureRequest) -> Iterator[_Serving]:
+    """The one server of this process; with TLS where a test runs programs with it."""
     from .server import Emulator
 
-    with Emulator() as emulator:
+    programs = any("fm_emulator_exec" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    with Emulator(tls=programs) as emulator:
         yield _Serving(emulator)
         emulator.place.wait(emulator.stop(GRACE), "stop")
 
@@ -99,6 +102,18 @@ def fm_emulator(request: pytest.FixtureRequest, _fm_emulator_serving: _Serving) 
     yield serving.emulator
     del item.stash[_USE]
     serving.end()
+
+
+@pytest.fixture
+def fm_emulator_exec(fm_emulator: Emulator) -> Callable[..., Completed]:
+    """`fm_emulator_exec(["python", "app.py"])` runs a program as it is, with `fm_emulator` in place of the cloud; see
+    `emulator.behind.run`.
+    """
+    if fm_emulator.ca is None:
+        pytest.fail("fm_emulator_exec: name it among the arguments of the test, so that TLS is there", pytrace=False)
+    from .behind import run
+
+    return partial(run, fm_emulator)
 
 
 @pytest.hookimpl(wrapper=True)

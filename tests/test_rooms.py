@@ -19,9 +19,10 @@ ROOMS = (
     ("sessions", "snapshots", "batches"),
     ("gates",),
     ("services",),
-    ("control", "http", "recorded", "reload", "sdk"),
+    ("control", "http", "recorded", "reload", "sdk", "proxy"),
     ("steering", "transport"),
     ("server",),
+    ("behind",),
     ("cli", "pytest_plugin"),
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

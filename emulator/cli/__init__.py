@@ -70,6 +70,7 @@ class _Group(click.Group):
 
     COMMANDS = (
         "serve",
+        "exec",
         "check",
         "try",
         "explain",
