@@ -34,7 +34,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_it_completes_streams_and_waits_in_plaintext(program: str, serve: Serve) -> None:
     emulator = serve(RULES, strict=True)
     done = run("java", "-jar", program, QUESTION, **plaintext(emulator))
-    assert (done.stdout, done.stderr) == (PRINTED, "")
+    assert (done.returncode, done.stdout) == (0, PRINTED), done.stderr
     assert called(emulator) == CALLED
 
 
@@ -45,7 +45,7 @@ def test_it_finds_its_addresses_and_calls_them_with_tls(program: str, serve: Ser
     build("keytool", "-importcert", "-noprompt", "-alias", "fm-emulator", *given, folder=tmp_path)
     trusting = (f"-Djavax.net.ssl.trustStore={store}", f"-Djavax.net.ssl.trustStorePassword={PASSWORD}")
     done = run("java", *trusting, "-jar", program, QUESTION, **secured(emulator))
-    assert (done.stdout, done.stderr) == (PRINTED, "")
+    assert (done.returncode, done.stdout) == (0, PRINTED), done.stderr
     assert called(emulator) == FOUND + CALLED
 
 
