@@ -1,4 +1,4 @@
-"""Client programs in other languages: what they are scripted to be answered, how they are run, what they then print."""
+"""Client programs: what they are scripted to be answered, how they are run, what they then print."""
 
 from __future__ import annotations
 
@@ -13,23 +13,7 @@ from emulator import Emulator
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "clients"
 QUESTION = "Привет!"
-RULES = {
-    "rules": [
-        {
-            "when": {"question": {"contains": "привет"}},
-            "reply": {
-                "text": "Здравствуйте! Чем помочь?",
-                "usage": {"input_text_tokens": 11, "completion_tokens": 6},
-                "stream": {"words": 1},
-            },
-            "operation": {"done_after_polls": 2},
-        },
-        {
-            "when": {"question": {"contains": "квота"}},
-            "reply": {"error": {"code": "RESOURCE_EXHAUSTED", "message": "quota of the test"}},
-        },
-    ]
-}
+RULES = EXAMPLES / "rules.yaml"
 PRINTED = """\
 completion: Здравствуйте! Чем помочь? (17 tokens)
 stream: Здравствуйте! [PARTIAL]

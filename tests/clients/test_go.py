@@ -53,4 +53,4 @@ def test_it_finds_its_addresses_and_calls_them_with_tls(program: str, serve: Ser
 def test_a_refusal_is_told(program: str, serve: Serve) -> None:
     done = run(program, "Какая квота?", **plaintext(serve(RULES)))
     assert done.returncode == 1
-    assert done.stderr == "completion: rpc error: code = ResourceExhausted desc = quota of the test\n"
+    assert done.stderr == "completion: rpc error: code = ResourceExhausted desc = quota is over\n"

@@ -52,4 +52,4 @@ def test_it_finds_its_addresses_and_calls_them_with_tls(program: str, serve: Ser
 def test_a_refusal_is_told(program: str, serve: Serve) -> None:
     done = run("java", "-jar", program, "Какая квота?", **plaintext(serve(RULES)))
     assert done.returncode == 1
-    assert "RESOURCE_EXHAUSTED: quota of the test" in done.stderr
+    assert "RESOURCE_EXHAUSTED: quota is over" in done.stderr
