@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def plaintext(emulator: Emulator) -> Mapping[str, str]:
 def secured(emulator: Emulator) -> Mapping[str, str]:
     """The environment in which they call it with TLS, and ask it for its addresses first."""
     return {"YC_API_ENDPOINT": f"localhost:{emulator.tls_port}"}
+
+
+def behind(*command: str) -> tuple[str, ...]:
+    """The command that runs a program as it is, at the hosts it calls by default, with an emulator behind its back."""
+    return (sys.executable, "-m", "emulator", "exec", "--fixtures", str(RULES), "--strict", "--", *command)
 
 
 def called(emulator: Emulator) -> list[str]:
