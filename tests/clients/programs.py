@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def plaintext(emulator: Emulator) -> Mapping[str, str]:
 def secured(emulator: Emulator) -> Mapping[str, str]:
     """The environment in which they call it with TLS, and ask it for its addresses first."""
     return {"YC_API_ENDPOINT": f"localhost:{emulator.tls_port}"}
+
+
+def behind(*command: str) -> tuple[str, ...]:
+    """`command` as it is, at its default hosts, with an emulator of its own in place of the cloud."""
+    return (sys.executable, "-m", "emulator", "exec", "--fixtures", str(RULES), "--strict", "--", *command)
 
 
 def called(emulator: Emulator) -> list[str]:
