@@ -62,7 +62,7 @@ def secured(emulator: Emulator) -> Mapping[str, str]:
 
 
 def behind(*command: str) -> tuple[str, ...]:
-    """`command` as it is, at its default hosts, with an emulator of its own in place of the cloud."""
+    """The command that runs a program as it is, at the hosts it calls by default, with an emulator behind its back."""
     return (sys.executable, "-m", "emulator", "exec", "--fixtures", str(RULES), "--strict", "--", *command)
 
 

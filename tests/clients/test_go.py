@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .programs import CALLED, EXAMPLES, FOUND, PRINTED, QUESTION, RULES, build, called, plaintext, run, secured
+from .environments import made
+from .programs import CALLED, EXAMPLES, FOUND, PRINTED, QUESTION, RULES, behind, build, called, plaintext, run, secured
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Serve
 
 pytestmark = pytest.mark.clients
@@ -21,7 +23,7 @@ OLDEST = (1, 23)
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+def program() -> str:
     """The program, built."""
     if shutil.which("go") is None:
         pytest.skip("there is no go on PATH")
@@ -31,9 +33,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> str:
         pytest.skip(
             f"the official SDK needs Go {OLDEST[0]}.{OLDEST[1]}; here is {said.strip() or 'one that is broken'}"
         )
-    binary: Path = tmp_path_factory.mktemp("go") / "client"
-    build("go", "build", "-mod=readonly", "-o", str(binary), ".", folder=SOURCE)
-    return str(binary)
+
+    def make(folder: Path) -> None:
+        build("go", "build", "-mod=readonly", "-o", str(folder / "client"), ".", folder=SOURCE)
+
+    return str(made("go", [SOURCE / name for name in ("main.go", "go.mod", "go.sum")], make) / "client")
 
 
 def test_it_completes_streams_and_waits_in_plaintext(program: str, serve: Serve) -> None:
@@ -48,6 +52,12 @@ def test_it_finds_its_addresses_and_calls_them_with_tls(program: str, serve: Ser
     done = run(program, QUESTION, SSL_CERT_FILE=str(emulator.ca), **secured(emulator))
     assert (done.stdout, done.stderr) == (PRINTED, "")
     assert called(emulator) == FOUND + CALLED
+
+
+def test_it_runs_at_its_default_hosts(program: str) -> None:
+    done = run(*behind(program, QUESTION))
+    assert (done.returncode, done.stdout) == (0, PRINTED), done.stderr
+    assert "api.cloud.yandex.net:443" in done.stderr
 
 
 def test_a_refusal_is_told(program: str, serve: Serve) -> None:

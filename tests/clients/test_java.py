@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .programs import CALLED, EXAMPLES, FOUND, PRINTED, QUESTION, RULES, build, called, plaintext, run, secured
+from .environments import made
+from .programs import CALLED, EXAMPLES, FOUND, PRINTED, QUESTION, RULES, behind, build, called, plaintext, run, secured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,15 +21,18 @@ PASSWORD = "changeit"
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+def program() -> str:
     """The jar, built; what it needs lies beside it."""
     for tool in ("mvn", "javac", "keytool"):
         if shutil.which(tool) is None:
             pytest.skip(f"there is no {tool} on PATH")
-    folder: Path = tmp_path_factory.mktemp("java") / "client"
-    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("target"))
-    build("mvn", "-q", "-B", "package", folder=folder)
-    return str(folder / "target" / "client.jar")
+
+    def make(folder: Path) -> None:
+        shutil.copy(SOURCE / "pom.xml", folder)
+        shutil.copytree(SOURCE / "src", folder / "src")
+        build("mvn", "-q", "-B", "package", folder=folder)
+
+    return str(made("java", [SOURCE / "pom.xml", *SOURCE.rglob("*.java")], make) / "target" / "client.jar")
 
 
 def test_it_completes_streams_and_waits_in_plaintext(program: str, serve: Serve) -> None:
@@ -47,6 +51,13 @@ def test_it_finds_its_addresses_and_calls_them_with_tls(program: str, serve: Ser
     done = run("java", *trusting, "-jar", program, QUESTION, **secured(emulator))
     assert (done.returncode, done.stdout) == (0, PRINTED), done.stderr
     assert called(emulator) == FOUND + CALLED
+
+
+def test_it_runs_at_its_default_hosts(program: str) -> None:
+    done = run(*behind("java", "-jar", program, QUESTION))
+    assert (done.returncode, done.stdout) == (0, PRINTED), done.stderr
+    assert "llm.api.cloud.yandex.net:443" in done.stderr
+    assert "operation.api.cloud.yandex.net:443" in done.stderr
 
 
 def test_a_refusal_is_told(program: str, serve: Serve) -> None:
