@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .environments import made
-from .programs import CALLED, EXAMPLES, PRINTED, QUESTION, RULES, build, called, plaintext, run, secured
+from .programs import CALLED, EXAMPLES, PRINTED, QUESTION, RULES, behind, build, called, plaintext, run, secured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,13 @@ def test_it_does_so_with_tls(program: str, serve: Serve) -> None:
     done = run("node", program, QUESTION, **secured(emulator), YC_CA=str(emulator.ca))
     assert (done.stdout, done.stderr) == (PRINTED, "")
     assert called(emulator) == CALLED
+
+
+def test_it_does_so_at_its_default_hosts(program: str) -> None:
+    done = run(*behind("node", program, QUESTION))
+    assert (done.returncode, done.stdout) == (0, PRINTED)
+    assert "llm.api.cloud.yandex.net:443" in done.stderr
+    assert "operation.api.cloud.yandex.net:443" in done.stderr
 
 
 def test_a_refusal_is_told(program: str, serve: Serve) -> None:

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .environments import made
-from .programs import EXAMPLES, QUESTION, RULES, build, called, plaintext, run, secured
+from .programs import EXAMPLES, QUESTION, RULES, behind, build, called, plaintext, run, secured
 
 if TYPE_CHECKING:
+    import subprocess
+
     from conftest import Serve
+
+    from emulator import Emulator
 
 pytestmark = pytest.mark.clients
 
@@ -41,6 +45,11 @@ completion: Здравствуйте! Чем помочь?
 stream: Здравствуйте! Чем помочь?
 text completion: Здравствуйте! Чем помочь?
 """
+DEFERRED = """\
+deferred: Здравствуйте! Чем помочь?
+deferred text: Здравствуйте! Чем помочь?
+"""
+DATASET = "fds000000000clients1"
 
 
 def python(name: str) -> str:
@@ -55,37 +64,73 @@ def python(name: str) -> str:
     return str(made(name, [wanted], make) / "bin" / "python")
 
 
-def printed(name: str, question: str = QUESTION, **more: str) -> str:
-    """What the program prints with the settings `more`; one that fails says what it said."""
-    told = {"YC_API_KEY": "any-key", "POLL_INTERVAL": "0.1", "DATASET_ID": "fds000000000clients1", **more}
-    if name != "python-yandexcloud":
-        told["YC_IAM_TOKEN"] = ""  # they would prefer it
-    done = run(python(name), str(EXAMPLES / name / "main.py"), question, PYTHONIOENCODING="utf-8", **told)
+def program(name: str, question: str = QUESTION) -> tuple[str, ...]:
+    return python(name), str(EXAMPLES / name / "main.py"), question
+
+
+def settings(name: str) -> dict[str, str]:
+    """What the program is told wherever it runs. One that takes a key is given no token, which it would prefer."""
+    told = {"YC_API_KEY": "any-key", "POLL_INTERVAL": "0.1", "DATASET_ID": DATASET, "PYTHONIOENCODING": "utf-8"}
+    return told if name == "python-yandexcloud" else {**told, "YC_IAM_TOKEN": ""}
+
+
+def trusting(emulator: Emulator) -> dict[str, str]:
+    """The emulator's CA as the root of all trust."""
+    return {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(emulator.ca)}
+
+
+def printed(done: subprocess.CompletedProcess[str]) -> str:
+    """What a program printed; one that failed says what it said."""
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_in_plaintext(serve: Serve, name: str) -> None:
-    assert printed(name, **plaintext(serve(RULES, strict=True))) == PRINTED[name]
+def test_it_runs_in_plaintext(serve: Serve, name: str) -> None:
+    emulator = serve(RULES, strict=True)
+    assert printed(run(*program(name), **settings(name), **plaintext(emulator))) == PRINTED[name]
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_with_tls(serve: Serve, name: str) -> None:
+def test_it_runs_with_tls(serve: Serve, name: str) -> None:
     emulator = serve(RULES, strict=True, tls=True)
-    roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(emulator.ca)}
-    assert printed(name, **secured(emulator), **roots) == PRINTED[name]
+    done = run(*program(name), **settings(name), **secured(emulator), **trusting(emulator))
+    assert printed(done) == PRINTED[name]
 
 
-def test_langchain_community_with_tls(serve: Serve) -> None:
-    emulator = serve(RULES, strict=True, tls=True)
-    roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(emulator.ca)}
-    assert printed("python-langchain", YC_LLM_ENDPOINT=f"localhost:{emulator.tls_port}", **roots) == COMMUNITY
+@pytest.mark.parametrize("name", PRINTED)
+def test_it_runs_at_its_default_hosts(name: str) -> None:
+    done = run(*behind(*program(name)), **settings(name))
+    assert printed(done) == PRINTED[name]
+    assert "taken: api.cloud.yandex.net:443" in done.stderr
+    assert "refused" not in done.stderr
 
 
 def test_the_older_sdk_waits_for_a_batch_through_its_operation(serve: Serve) -> None:
-    emulator = serve(RULES, strict=True)
-    printed("python-cloud-ml", **plaintext(emulator))
+    name, emulator = "python-cloud-ml", serve(RULES, strict=True)
+    printed(run(*program(name), **settings(name), **plaintext(emulator)))
     calls = called(emulator)
     begun = calls.index("TextGenerationBatchService/Completion")
     assert calls[begun + 1 :] == ["OperationService/Get"] * 3 + ["DatasetService/Describe"]
+
+
+def test_langchain_community_runs_with_tls(serve: Serve) -> None:
+    name, emulator = "python-langchain", serve(RULES, strict=True, tls=True)
+    where = f"localhost:{emulator.tls_port}"
+    done = run(*program(name), YC_LLM_ENDPOINT=where, **settings(name), **trusting(emulator))
+    assert printed(done) == COMMUNITY
+
+
+def test_langchain_community_runs_at_its_default_hosts_where_it_waits_for_operations_too() -> None:
+    name = "python-langchain"
+    done = run(*behind(*program(name)), **settings(name))
+    assert printed(done) == COMMUNITY + DEFERRED
+    assert "operation.api.cloud.yandex.net:443" in done.stderr
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_refusal_is_told(serve: Serve, name: str) -> None:
+    told = {**settings(name), **plaintext(serve(RULES, strict=True))}
+    done = run(*program(name, "Это какой-то другой вопрос"), **told)
+    assert done.returncode == 1
+    assert "no rule matches" in done.stderr
