@@ -180,8 +180,9 @@ def _issued(folder: Path, authority: _Authority, names: Iterable[str]) -> Identi
         .add_extension(identifier, critical=False)
     )
     certificate = _signed(builder, authority.key)
-    _write(folder / "server.key", _pem_of_key(key), 0o600)
-    _write(folder / "server.pem", _pem(certificate), 0o644)
+    with contextlib.suppress(UsageError):  # kept where it can be; a folder that is mounted read-only will do
+        _write(folder / "server.key", _pem_of_key(key), 0o600)
+        _write(folder / "server.pem", _pem(certificate), 0o644)
     return Identity(_pem(certificate), _pem_of_key(key), (folder / "ca.pem").absolute())
 
 
