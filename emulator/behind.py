@@ -101,11 +101,12 @@ class Behind:
 
 class Completed(subprocess.CompletedProcess[str]):
     """A program that has ended, with its output as text; and how often each `host:port` that it asked for was taken to
-    the emulator, or refused.
+    the emulator, or refused, or was taken and is no gRPC.
     """
 
     taken: dict[str, int]
     refused: dict[str, int]
+    not_grpc: dict[str, int]
 
 
 def run(
@@ -129,7 +130,9 @@ def run(
     finally:
         emulator.place.wait(behind.stop(), "run")
     completed = Completed(done.args, done.returncode, done.stdout, done.stderr)
-    completed.taken, completed.refused = dict(behind.traffic.taken), dict(behind.traffic.refused)
+    traffic = behind.traffic
+    completed.taken, completed.refused = dict(traffic.taken), dict(traffic.refused)
+    completed.not_grpc = dict(traffic.not_grpc)
     return completed
 
 

@@ -188,11 +188,13 @@ def _issued(folder: Path, authority: _Authority, names: Iterable[str]) -> Identi
 
 def names_of_this_machine() -> tuple[str, ...]:
     """Its host name and addresses, as far as it knows them: those that callers from elsewhere are told."""
-    host = socket.gethostname()
-    try:
-        found = [str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(host, None)]
-    except OSError:
-        found = []
+    host, found = socket.gethostname(), []
+    with contextlib.suppress(OSError):
+        found += [str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(host, None)]
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))  # nothing is sent
+            found.append(str(probe.getsockname()[0]))
     return tuple(dict.fromkeys([*([host] if _is_name(host) else []), *found]))
 
 

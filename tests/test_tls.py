@@ -281,6 +281,18 @@ def test_the_certificate_is_for_what_is_advertised(serve: Serve, option: str) ->
         assert listed(emulator.tls_port, emulator.ca, ssl_target_name_override=name) == {told}
 
 
+def test_from_elsewhere_it_is_for_the_address_that_is_told(serve: Serve) -> None:
+    names = [name for name in tls.names_of_this_machine() if not name.startswith(("127.", "::1"))]
+    addresses = [name for name in names if name.replace(".", "").isdecimal()]
+    if not addresses:
+        pytest.skip("this machine has no address beside the loopback")
+    emulator = serve(tls=True, host="0.0.0.0")
+    assert emulator.ca is not None
+    told = listed(emulator.tls_port, emulator.ca, addresses[0])
+    assert told == {f"{addresses[0]}:{emulator.tls_port}"}
+    assert listed(emulator.tls_port, emulator.ca) == {f"localhost:{emulator.tls_port}"}
+
+
 # -- listening
 
 

@@ -124,6 +124,8 @@ def _at_the_terminal() -> bool:
 def _tell(behind: Behind) -> None:
     traffic = behind.traffic
     click.echo(f"fm-emulator: taken: {_listed(traffic.taken)}", err=True)
+    if traffic.not_grpc:
+        click.echo(f"fm-emulator: not gRPC: {_listed(traffic.not_grpc)}; REST and S3 are not emulated", err=True)
     if traffic.refused:
         click.echo(f"fm-emulator: refused: {_listed(traffic.refused)}; --allow HOST lets a host through", err=True)
 

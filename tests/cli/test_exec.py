@@ -175,6 +175,16 @@ def test_where_hosts_are_allowed_the_roots_of_this_machine_stay(run_program: Exe
     assert (alone, more > 20) == (1, True)
 
 
+def test_who_speaks_rest_at_the_clouds_hosts_is_told_of(run_program: Exec) -> None:
+    program = "import httpx\ntry: httpx.get('https://llm.api.cloud.yandex.net/')\nexcept httpx.HTTPError: print('no')"
+    done = run_program(*python(program))
+    assert done.stdout == "no\n", done.stderr
+    assert done.stderr == (
+        "fm-emulator: taken: llm.api.cloud.yandex.net:443 (1)\n"
+        "fm-emulator: not gRPC: llm.api.cloud.yandex.net:443 (1); REST and S3 are not emulated\n"
+    )
+
+
 # -- the environment
 
 
