@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Answer = Callable[[Call], AsyncIterator[bytes]]
 
 OPTIONS = (
+    ("grpc.http2.max_ping_strikes", 0),  # or clients that keep idle connections alive, as the Go SDK does, are cut off
     ("grpc.so_reuseport", 0),  # or a taken port would be shared silently
     ("grpc.server.max_pending_requests", 100_000),  # without these two, bursts on one channel come back CANCELLED
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
