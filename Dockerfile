@@ -27,7 +27,7 @@ ENV PATH=/opt/fm-emulator/bin:$PATH \
 WORKDIR /fixtures
 # A number, so that an orchestrator can tell that it is not root.
 USER 10001:10001
-EXPOSE 50051 50052
+EXPOSE 50051 50052 50053
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 CMD ["fm-emulator", "healthcheck"]
 ENTRYPOINT ["fm-emulator"]
 CMD ["serve"]

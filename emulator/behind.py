@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import ssl
 import subprocess
 import tempfile
@@ -81,31 +82,34 @@ class Behind:
         result |= dict.fromkeys(PROXIES, proxy) | {"no_proxy": DIRECT, "NO_PROXY": DIRECT}
         result |= dict.fromkeys(BUNDLES, str(self._bundle))
         result |= {"NODE_EXTRA_CA_CERTS": str(self._ca), "NODE_USE_ENV_PROXY": "1"}
-        result["JAVA_TOOL_OPTIONS"] = " ".join([*given.get("JAVA_TOOL_OPTIONS", "").split(), *self._java()])
+        result["JAVA_TOOL_OPTIONS"] = f"{given.get('JAVA_TOOL_OPTIONS', '')} {self._java()}".strip()
         result["FM_EMULATOR_TARGET"] = self._emulator.target
         if config.token is not None:
             result["FM_EMULATOR_TOKEN"] = config.token
         result.setdefault("YC_FOLDER_ID", FOLDER)
         result.setdefault("YC_API_KEY", config.api_key[0] if config.api_key else KEY)
+        if self._emulator.http_target is not None:
+            result.setdefault("YC_METADATA_ADDR", self._emulator.http_target)
         return result
 
-    def _java(self) -> list[str]:
+    def _java(self) -> str:
         host, direct = "127.0.0.1", "localhost|127.*|[::1]"
         options = {"https.proxyHost": host, "https.proxyPort": self._port, "http.proxyHost": host}
         options |= {"http.proxyPort": self._port, "http.nonProxyHosts": direct}
         if self._store.exists():
             options |= {"javax.net.ssl.trustStore": str(self._store), "javax.net.ssl.trustStoreType": "PKCS12"}
             options["javax.net.ssl.trustStorePassword"] = _PASSWORD
-        return [f"-D{name}={value}" for name, value in options.items()]
+        return " ".join(shlex.quote(f"-D{name}={value}") for name, value in options.items())
 
 
 class Completed(subprocess.CompletedProcess[str]):
     """A program that has ended, with its output as text; and how often each `host:port` that it asked for was taken to
-    the emulator, or refused.
+    the emulator, or refused, or was taken and is no gRPC.
     """
 
     taken: dict[str, int]
     refused: dict[str, int]
+    not_grpc: dict[str, int]
 
 
 def run(
@@ -129,7 +133,9 @@ def run(
     finally:
         emulator.place.wait(behind.stop(), "run")
     completed = Completed(done.args, done.returncode, done.stdout, done.stderr)
-    completed.taken, completed.refused = dict(behind.traffic.taken), dict(behind.traffic.refused)
+    traffic = behind.traffic
+    completed.taken, completed.refused = dict(traffic.taken), dict(traffic.refused)
+    completed.not_grpc = dict(traffic.not_grpc)
     return completed
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
@@ -26,15 +26,21 @@ MOST_HOSTS = 1000
 """Hosts that are told apart in the counts; what comes after them is counted as one."""
 
 _CHUNK = 64 * 1024
+_HTTP2 = b"\x02h2"
+"""How the first message of a client's TLS offers HTTP/2, in the clear."""
+
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
 class Traffic:
-    """How often each `host:port` was asked for: led to the emulator, and refused."""
+    """How often each `host:port` was asked for: led to the emulator, and refused. `not_grpc` are those among the taken
+    whose client did not offer HTTP/2, and so finds nobody to talk to.
+    """
 
     taken: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    not_grpc: Counter[str] = field(default_factory=Counter)
 
 
 class _Refused(Exception):
@@ -88,22 +94,39 @@ class Proxy:
         method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
         target = rest.partition(" ")[0]
         if method == "CONNECT":
-            other = await self._reach(*_place(f"//{target}", 443), tunnel=True)
-            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            host, port = _place(f"//{target}", 443)
+            async with self._reached(host, port, tunnel=True) as other:
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                if _is_taken(host, port):
+                    other[1].write(await self._hello(reader, f"{host}:{port}"))
+                await _join((reader, writer), other)
         elif target.lower().startswith("http://"):
-            other = await self._reach(*_place(target, 80), tunnel=False)
-            other[1].write(_in_origin_form(head, method, target))
+            async with self._reached(*_place(target, 80), tunnel=False) as other:
+                other[1].write(_in_origin_form(head, method, target))
+                await _join((reader, writer), other)
         else:
             raise _Refused("400 Bad Request", "this is a proxy: send CONNECT host:port, or a whole http:// URL")
+
+    async def _hello(self, reader: asyncio.StreamReader, told: str) -> bytes:
+        """What a client says first in a tunnel to the cloud."""
+        hello = await reader.read(_CHUNK)
+        if hello and _HTTP2 not in hello:
+            self._count(self.traffic.not_grpc, told)
+        return hello
+
+    @contextlib.asynccontextmanager
+    async def _reached(self, host: str, port: int, *, tunnel: bool) -> AsyncIterator[Stream]:
+        """The same as `_reach`, closed at the end."""
+        other = await self._reach(host, port, tunnel=tunnel)
         try:
-            await _join((reader, writer), other)
+            yield other
         finally:
             other[1].close()
 
     async def _reach(self, host: str, port: int, *, tunnel: bool) -> Stream:
         """A connection to where the request leads. Raises _Refused."""
         told = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        taken = tunnel and port == 443 and is_cloud(host)
+        taken = tunnel and _is_taken(host, port)
         if not taken and not _is_this_machine(host) and not self._is_allowed(host, told):
             self._count(self.traffic.refused, told)
             raise _Refused(
@@ -132,6 +155,10 @@ def is_cloud(host: str) -> bool:
     """Whether the emulator's certificate is for this host of the cloud."""
     label, _, rest = host.partition(".")
     return host in CLOUD or (label != "" and f"*.{rest}" in CLOUD)
+
+
+def _is_taken(host: str, port: int) -> bool:
+    return port == 443 and is_cloud(host)
 
 
 def _is_this_machine(host: str) -> bool:

@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def _fm_emulator_serving(request: pytest.FixtureRequest) -> Iterator[_Serving]:
     from .server import Emulator
 
     programs = any("fm_emulator_exec" in getattr(item, "fixturenames", ()) for item in request.session.items)
-    with Emulator(tls=programs) as emulator:
+    with Emulator(tls=programs and find_spec("cryptography") is not None) as emulator:
         yield _Serving(emulator)
         emulator.place.wait(emulator.stop(GRACE), "stop")
 
@@ -110,7 +111,10 @@ def fm_emulator_exec(fm_emulator: Emulator) -> Callable[..., Completed]:
     `emulator.behind.run`.
     """
     if fm_emulator.ca is None:
-        pytest.fail("fm_emulator_exec: name it among the arguments of the test, so that TLS is there", pytrace=False)
+        remedy = "name it among the arguments of the test, so that TLS is there"
+        if find_spec("cryptography") is None:
+            remedy = "certificates need cryptography: pip install 'fm-emulator[tls]'"
+        pytest.fail(f"fm_emulator_exec: {remedy}", pytrace=False)
     from .behind import run
 
     return partial(run, fm_emulator)

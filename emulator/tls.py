@@ -180,18 +180,21 @@ def _issued(folder: Path, authority: _Authority, names: Iterable[str]) -> Identi
         .add_extension(identifier, critical=False)
     )
     certificate = _signed(builder, authority.key)
-    _write(folder / "server.key", _pem_of_key(key), 0o600)
-    _write(folder / "server.pem", _pem(certificate), 0o644)
+    with contextlib.suppress(UsageError):  # kept where it can be; a folder that is mounted read-only will do
+        _write(folder / "server.key", _pem_of_key(key), 0o600)
+        _write(folder / "server.pem", _pem(certificate), 0o644)
     return Identity(_pem(certificate), _pem_of_key(key), (folder / "ca.pem").absolute())
 
 
 def names_of_this_machine() -> tuple[str, ...]:
     """Its host name and addresses, as far as it knows them: those that callers from elsewhere are told."""
-    host = socket.gethostname()
-    try:
-        found = [str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(host, None)]
-    except OSError:
-        found = []
+    host, found = socket.gethostname(), []
+    with contextlib.suppress(OSError):
+        found += [str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(host, None)]
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))  # nothing is sent
+            found.append(str(probe.getsockname()[0]))
     return tuple(dict.fromkeys([*([host] if _is_name(host) else []), *found]))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
 import stat
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -116,6 +118,30 @@ def test_for_other_hosts_it_is_no_certificate(serve: Serve, host: str) -> None:
         pytest.raises(ssl.SSLCertVerificationError),
     ):
         context.wrap_socket(plain, server_hostname=host)
+
+
+def test_a_folder_that_can_only_be_read_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tls.own(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    second = tls.own(tmp_path, also=["172.17.0.2"])
+    assert names_on(second) - names_on(first) == {"172.17.0.2"}
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("options", [{}, {"tls_dir": "tls"}])
+def test_where_nothing_can_be_written_it_says_so(
+    options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with pytest.raises(UsageError, match=r"^tls(_dir)?: .*Read-only file system; give"):
+        Emulator(tls=True, **options).__enter__()
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 # -- a folder without the CA's key, as it is mounted for many
@@ -253,6 +279,18 @@ def test_the_certificate_is_for_what_is_advertised(serve: Serve, option: str) ->
     assert emulator.ca is not None
     for name in ("emulator.test", "further"):
         assert listed(emulator.tls_port, emulator.ca, ssl_target_name_override=name) == {told}
+
+
+def test_from_elsewhere_it_is_for_the_address_that_is_told(serve: Serve) -> None:
+    names = [name for name in tls.names_of_this_machine() if not name.startswith(("127.", "::1"))]
+    addresses = [name for name in names if name.replace(".", "").isdecimal()]
+    if not addresses:
+        pytest.skip("this machine has no address beside the loopback")
+    emulator = serve(tls=True, host="0.0.0.0")
+    assert emulator.ca is not None
+    told = listed(emulator.tls_port, emulator.ca, addresses[0])
+    assert told == {f"{addresses[0]}:{emulator.tls_port}"}
+    assert listed(emulator.tls_port, emulator.ca) == {f"localhost:{emulator.tls_port}"}
 
 
 # -- listening

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -56,11 +55,12 @@ def command(
 
 async def _run(config: Config, command: tuple[str, ...], allow: tuple[str, ...]) -> int:
     asyncio.get_running_loop().set_exception_handler(quiet)
+    signals = _Signals()
     async with Emulator.of(config) as emulator:
         behind = Behind(emulator, allow)
         await behind.start()
         try:
-            status = await _program(command, behind.environment(os.environ))
+            status = await _program(command, behind.environment(os.environ), signals)
         finally:
             await behind.stop()
         await emulator.stop(0)
@@ -68,50 +68,48 @@ async def _run(config: Config, command: tuple[str, ...], allow: tuple[str, ...])
     return status
 
 
-async def _program(command: tuple[str, ...], environment: dict[str, str]) -> int:
+async def _program(command: tuple[str, ...], environment: dict[str, str], signals: _Signals) -> int:
     """Run the program to its end; its exit status, as a shell has it."""
-    with _held() as held:
-        try:
-            child = await asyncio.create_subprocess_exec(*command, env=environment)
-        except FileNotFoundError:
-            click.echo(f"fm-emulator: there is no program {command[0]}", err=True)
-            return NOT_FOUND
-        except OSError as failed:
-            click.echo(f"fm-emulator: {command[0]} can't be run: {failed.strerror}", err=True)
-            return NOT_RUN
-        held.pass_on(child)
-        status = await child.wait()
+    try:
+        child = await asyncio.create_subprocess_exec(*command, env=environment)
+    except FileNotFoundError:
+        click.echo(f"fm-emulator: there is no program {command[0]}", err=True)
+        return NOT_FOUND
+    except OSError as failed:
+        click.echo(f"fm-emulator: {command[0]} can't be run: {failed.strerror}", err=True)
+        return NOT_RUN
+    signals.to(child)
+    status = await child.wait()
     return status if status >= 0 else 128 - status
 
 
-class _Held:
-    """Signals that came before there was a program to pass them on to."""
+class _Signals:
+    """What comes for us is for the program; what comes before it runs is kept for it. What is ignored stays ignored,
+    by the program too, as under nohup.
+    """
 
     def __init__(self) -> None:
         self._child: asyncio.subprocess.Process | None = None
         self._early: list[int] = []
+        loop = asyncio.get_running_loop()
+        numbers = [getattr(signal, name) for name in _PASSED_ON if hasattr(signal, name)]
+        with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C reaches the program by itself
+            for number in numbers:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    loop.add_signal_handler(number, self._came, number)
 
-    def pass_on(self, child: asyncio.subprocess.Process) -> None:
+    def to(self, child: asyncio.subprocess.Process) -> None:
+        """The program runs."""
         self._child = child
         for number in self._early:
-            self.came(number)
+            self._came(number)
 
-    def came(self, number: int) -> None:
+    def _came(self, number: int) -> None:
         if self._child is None:
             self._early.append(number)
         elif number not in (signal.SIGINT, getattr(signal, "SIGQUIT", 0)) or not _at_the_terminal():
             with contextlib.suppress(ProcessLookupError):
                 self._child.send_signal(number)
-
-
-@contextlib.contextmanager
-def _held() -> Iterator[_Held]:
-    held, loop = _Held(), asyncio.get_running_loop()
-    numbers = [getattr(signal, name) for name in _PASSED_ON if hasattr(signal, name)]
-    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C reaches the program by itself
-        for number in numbers:
-            loop.add_signal_handler(number, held.came, number)
-    yield held
 
 
 def _at_the_terminal() -> bool:
@@ -126,6 +124,8 @@ def _at_the_terminal() -> bool:
 def _tell(behind: Behind) -> None:
     traffic = behind.traffic
     click.echo(f"fm-emulator: taken: {_listed(traffic.taken)}", err=True)
+    if traffic.not_grpc:
+        click.echo(f"fm-emulator: not gRPC: {_listed(traffic.not_grpc)}; REST and S3 are not emulated", err=True)
     if traffic.refused:
         click.echo(f"fm-emulator: refused: {_listed(traffic.refused)}; --allow HOST lets a host through", err=True)
 

@@ -25,7 +25,10 @@ class Secured:
         folder = config.tls_dir
         if folder is None:
             tls.check_available()
-            self._folder = tempfile.TemporaryDirectory(prefix="fm-emulator-tls-", ignore_cleanup_errors=True)
+            try:
+                self._folder = tempfile.TemporaryDirectory(prefix="fm-emulator-tls-", ignore_cleanup_errors=True)
+            except OSError as failed:
+                raise UsageError(f"tls: there is no folder to write certificates to: {failed}; give tls_dir") from None
             folder = self._folder.name
         try:
             self.identity = tls.own(Path(folder), _names(config), _more_names(config))

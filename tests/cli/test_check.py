@@ -98,7 +98,7 @@ def test_a_mistyped_command_or_option_is_told_what_was_meant(run: Run) -> None:
     result = run("chek")
     assert result.exit_code == 2
     assert "Did you mean check?" in result.output
-    assert "There are serve, check, try, explain, calls, verify, " in run("zzz").output
+    assert "There are serve, exec, check, try, explain, calls, verify, " in run("zzz").output
     assert run("try", "--strct", "?").exit_code == 2
 
 

@@ -472,6 +472,7 @@ def test_without_an_extra_it_says_what_to_install(missing: str, script: str, tol
 
 def test_serving_imports_nothing_heavy_until_it_is_needed() -> None:
     late = {"aiohttp", "cryptography", "pyarrow", "tempfile", "emulator.replies.stored", "emulator.rows.types"}
+    late |= {"emulator.tls", "emulator.transport.secured"}
     program = (
         "import sys\nfrom emulator import Emulator\n"
         f"with Emulator() as e:\n    print(sorted({late} & set(sys.modules)))"
