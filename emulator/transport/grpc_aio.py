@@ -6,6 +6,7 @@ Messages are bytes in both directions: a deserializer that fails inside grpc.aio
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -100,18 +101,25 @@ class Server:
     def _unary(self, path: str) -> Any:
         async def unary(request: bytes, context: Any) -> bytes:
             call = self._call(path, request, context)
-            reply = b""
             try:
-                async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
-                    async for message in messages:
-                        reply = message
-            except Status as status:
-                await _end(status, call, context)
-            await context.send_initial_metadata(tuple(call.headers))
-            _trail(call, context)
-            return reply
+                return await self._reply(call, context)
+            except grpc.aio.InternalError:
+                await _left()
+                raise
 
         return unary
+
+    async def _reply(self, call: Call, context: Any) -> bytes:
+        reply = b""
+        try:
+            async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
+                async for message in messages:
+                    reply = message
+        except Status as status:
+            await _end(status, call, context)
+        await context.send_initial_metadata(tuple(call.headers))
+        _trail(call, context)
+        return reply
 
     def _stream(self, path: str) -> Any:
         async def stream(request: bytes, context: Any) -> None:
@@ -134,6 +142,13 @@ class Server:
         return Call(path, request, tuple(context.invocation_metadata() or ()), context.peer(), deadline, secure=secure)
 
     async def _write(self, call: Call, context: Any) -> None:
+        try:
+            await self._write_all(call, context)
+        except grpc.aio.InternalError:
+            await _left()
+            raise
+
+    async def _write_all(self, call: Call, context: Any) -> None:
         begun = False
         try:
             async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
@@ -167,6 +182,13 @@ def _with_tls(context: Any) -> bool:
 def _trail(call: Call, context: Any) -> None:
     if call.trailers:
         context.set_trailing_metadata(tuple(call.trailers))
+
+
+async def _left() -> None:
+    """Wait to be cancelled: gRPC could not send, as the client has left, and says so to the handler a moment later. An
+    error that came to it before would be logged as one of ours.
+    """
+    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=1)
 
 
 async def _end(status: Status, call: Call, context: Any, begun: bool = False) -> None:
