@@ -1,4 +1,4 @@
-"""What the examples' page says of each client is what is installed and run here."""
+"""What the README says of each client is what is installed and run here."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def pinned(folder: Path) -> str:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_table_has_each_program_with_the_version_it_pins(name: str) -> None:
-    page = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    page = (EXAMPLES.parent.parent / "README.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("|")]
-    (row,) = [cells for cells in rows if len(cells) == 8 and cells[3].startswith(f"[`{name}`](clients/{name}/")]
+    (row,) = [
+        cells for cells in rows if len(cells) == 8 and cells[3].startswith(f"[`{name}`](examples/clients/{name}/")
+    ]
     assert row[2] == pinned(EXAMPLES / name)
 
 
-@pytest.mark.parametrize("page", ["README.md", "clients/README.md"])
+@pytest.mark.parametrize("page", ["../README.md", "README.md", "clients/README.md"])
 def test_the_pages_name_only_files_that_are_there(page: str) -> None:
     path = EXAMPLES.parent / page
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
