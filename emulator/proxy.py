@@ -22,6 +22,9 @@ PATIENCE = 10.0
 """Real seconds that a client has for the head of its request, and another host to be reached."""
 
 MOST_HEAD = 64 * 1024
+MOST_HOST = 253
+"""Characters in the name of a host, as in DNS."""
+
 MOST_HOSTS = 1000
 """Hosts that are told apart in the counts; what comes after them is counted as one."""
 
@@ -80,9 +83,11 @@ class Proxy:
         try:
             await self._answer(reader, writer)
         except _Refused as refused:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, asyncio.TimeoutError, asyncio.CancelledError):
                 writer.write(_response(refused))
                 await writer.drain()
+                writer.write_eof()
+                await asyncio.wait_for(_leave(reader), PATIENCE)
         except (OSError, EOFError, asyncio.TimeoutError, asyncio.CancelledError):
             pass  # one of the two has left, or the proxy ends
         finally:
@@ -175,9 +180,10 @@ def _place(url: str, default: int) -> tuple[str, int]:
         host, port = parts.hostname or "", parts.port if parts.port is not None else default
     except ValueError:
         host, port = "", 0
-    if not host or not host.isprintable() or not port:
+    host = host.rstrip(".")
+    if not 0 < len(host) <= MOST_HOST or not host.isprintable() or not port:
         raise _Refused("400 Bad Request", f"fm-emulator: {url[:200]!r} names no host and port")
-    return host.rstrip("."), port
+    return host, port
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
@@ -196,6 +202,12 @@ def _in_origin_form(head: bytes, method: str, target: str) -> bytes:
     kept = [line for line in lines if not line.lower().startswith((b"proxy-", b"connection:", b"keep-alive:"))]
     begin = f"{method} {path} HTTP/1.1".encode("latin-1") if b" HTTP/" in first else first
     return b"\r\n".join([begin, *kept, b"Connection: close", b"", b""])
+
+
+async def _leave(reader: asyncio.StreamReader) -> None:
+    """Let a client say the rest: closed upon in the middle of a body, it would see a reset in place of its response."""
+    while await reader.read(_CHUNK):
+        pass
 
 
 def _response(refused: _Refused) -> bytes:

@@ -143,6 +143,8 @@ async def test_plain_http_reaches_its_host_as_if_there_were_no_proxy() -> None:
         (b"\r\n\r\n", b"400 Bad Request"),
         (b"CONNECT nothing:port HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"CONNECT :443 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
+        (b"CONNECT .:443 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
+        (b"CONNECT " + b"a" * 254 + b":443 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"CONNECT [::1 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"CONNECT a:99999 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"GET http:// HTTP/1.1\r\n\r\n", b"400 Bad Request"),
@@ -155,6 +157,32 @@ async def test_what_is_no_request_gets_a_status_and_the_proxy_goes_on(request_: 
     async with server() as (port, _), proxy(port) as (_, ask):
         assert (await ask(request_)).startswith(b"HTTP/1.1 " + status + b"\r\n")
         assert (await ask(connect("api.cloud.yandex.net:443"), b"hi")).endswith(b"hi")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST http://example.org/ HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n" + b"a" * 8_000_000, b"403 Forbidden"),
+        (b"CONNECT " + b"a" * 8_000_000, b"431 Request Header Fields Too Large"),
+    ],
+    ids=["a body", "a head"],
+)
+async def test_who_is_refused_may_say_the_rest_and_gets_the_sentence(request_: bytes, status: bytes) -> None:
+    async with proxy(1) as (one, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await _port_of(one))
+        writer.write(request_)
+        await asyncio.wait_for(writer.drain(), 10)
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 " + status + b"\r\n")
+        writer.close()
+
+
+async def test_who_is_refused_and_stays_does_not_hold_it_up() -> None:
+    async with proxy(1) as (one, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await _port_of(one))
+        writer.write(connect("example.org:443").encode())
+        await asyncio.wait_for(reader.read(), 10)
+        await asyncio.wait_for(one.stop(), 5)
+        writer.close()
 
 
 async def test_when_it_stops_tunnels_end() -> None:
