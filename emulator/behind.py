@@ -33,6 +33,9 @@ BUNDLES = (
 """What replaces the roots of gRPC, OpenSSL and Go, requests, curl, boto."""
 
 PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+CREDENTIALS = ("YC_IAM_TOKEN", "YC_OAUTH_TOKEN")
+"""What the official SDK calls with where there is no API key, which comes before them."""
+
 DIRECT = "localhost,127.0.0.1,::1"
 _PASSWORD = "changeit"
 _ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -87,7 +90,8 @@ class Behind:
         if config.token is not None:
             result["FM_EMULATOR_TOKEN"] = config.token
         result.setdefault("YC_FOLDER_ID", FOLDER)
-        result.setdefault("YC_API_KEY", config.api_key[0] if config.api_key else KEY)
+        if not any(given.get(key) for key in CREDENTIALS):
+            result.setdefault("YC_API_KEY", config.api_key[0] if config.api_key else KEY)
         if self._emulator.http_target is not None:
             result.setdefault("YC_METADATA_ADDR", self._emulator.http_target)
         return result
