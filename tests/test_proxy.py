@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from emulator.errors import UsageError
 from emulator.proxy import MOST_HEAD, Proxy, is_cloud
 
 Ask = Callable[..., Awaitable[bytes]]
@@ -82,10 +83,25 @@ def test_the_hosts_of_the_cloud_are_those_of_the_certificate(host: str, taken: b
 @pytest.mark.parametrize("place", ["llm.api.cloud.yandex.net:443", "LLM.api.cloud.yandex.net.:443"])
 async def test_a_tunnel_to_the_cloud_ends_at_the_emulator(place: str) -> None:
     async with server() as (port, _), proxy(port) as (one, ask):
-        back = await ask(connect(place), b"\x16\x03\x01")
-        assert back == b"HTTP/1.1 200 Connection established\r\n\r\n\x16\x03\x01"
+        back = await ask(connect(place), b"\x16\x03\x01\x00\x01a")
+        assert back == b"HTTP/1.1 200 Connection established\r\n\r\n\x16\x03\x01\x00\x01a"
         assert one.traffic.taken == {"llm.api.cloud.yandex.net:443": 1}
         assert not one.traffic.refused
+
+
+async def test_a_hello_in_pieces_is_read_as_one() -> None:
+    hello = b"\x16\x03\x01\x00\x08....\x02h2."
+    async with server() as (port, got), proxy(port) as (one, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await _port_of(one))
+        writer.write(connect("api.cloud.yandex.net:443").encode())
+        await reader.readuntil(b"\r\n\r\n")
+        for at in range(len(hello)):
+            writer.write(hello[at : at + 1])
+            await asyncio.sleep(0.001)
+        assert await asyncio.wait_for(reader.read(), 10) == hello
+        writer.close()
+        assert got == [hello]
+        assert not one.traffic.not_grpc
 
 
 async def test_this_machine_is_let_through_and_not_counted() -> None:
@@ -124,6 +140,18 @@ async def test_what_is_allowed_is_let_through_by_host_glob_or_port() -> None:
             one, ask = await stack.enter_async_context(proxy(1, pattern))
             assert (await ask(connect(f"0.0.0.0:{port}"), b"hi")).endswith(b"\r\n\r\nhi")
             assert not one.traffic.refused
+
+
+async def test_what_is_allowed_may_be_an_ipv6_address_or_end_in_a_dot() -> None:
+    async with proxy(1, "[2001:db8::1]:1", "FM-emulator.invalid.") as (_, ask):
+        for place in ("[2001:db8::1]:1", "fm-emulator.invalid:443"):
+            assert not (await ask(connect(place))).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("pattern", ["https://example.org/", "10.0.0.0/8", "a b", ""])
+def test_what_no_host_can_match_is_refused_at_once(pattern: str) -> None:
+    with pytest.raises(UsageError, match=r"^allow: '.*' is no host; give a host or a glob, such as example.org"):
+        Proxy(1, [pattern])
 
 
 async def test_plain_http_reaches_its_host_as_if_there_were_no_proxy() -> None:
