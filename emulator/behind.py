@@ -33,6 +33,9 @@ BUNDLES = (
 """What replaces the roots of gRPC, OpenSSL and Go, requests, curl, boto."""
 
 PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+CREDENTIALS = ("YC_IAM_TOKEN", "YC_OAUTH_TOKEN")
+"""What the official SDK calls with where there is no API key, which comes before them."""
+
 DIRECT = "localhost,127.0.0.1,::1"
 _PASSWORD = "changeit"
 _ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -54,13 +57,18 @@ class Behind:
         return self._proxy.traffic
 
     async def start(self) -> None:
-        """Listen, in the running loop. Raises UsageError where the roots of this machine are needed and not found."""
+        """Listen, in the running loop. Raises UsageError where the roots of this machine are needed and not found, or
+        nothing can be written.
+        """
         ca = self._emulator.ca
         if ca is None:
             raise RuntimeError("the emulator does not serve with TLS, by a CA of its own; begin it with tls=True")
         own = ca.read_bytes()
         roots = own + _roots_of_this_machine() if self._allowed else own
-        self._folder = tempfile.TemporaryDirectory(prefix="fm-emulator-exec-", ignore_cleanup_errors=True)
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="fm-emulator-exec-", ignore_cleanup_errors=True)
+        except OSError as failed:
+            raise UsageError(f"exec: there is no folder to write roots to: {failed}; name one in TMPDIR") from None
         self._bundle, self._store = (Path(self._folder.name) / name for name in ("roots.pem", "roots.p12"))
         self._bundle.write_bytes(roots)
         store = _java_store(roots)
@@ -87,7 +95,8 @@ class Behind:
         if config.token is not None:
             result["FM_EMULATOR_TOKEN"] = config.token
         result.setdefault("YC_FOLDER_ID", FOLDER)
-        result.setdefault("YC_API_KEY", config.api_key[0] if config.api_key else KEY)
+        if not any(given.get(key) for key in CREDENTIALS):
+            result.setdefault("YC_API_KEY", config.api_key[0] if config.api_key else KEY)
         if self._emulator.http_target is not None:
             result.setdefault("YC_METADATA_ADDR", self._emulator.http_target)
         return result
@@ -129,7 +138,8 @@ def run(
     emulator.place.wait(behind.start(), "run")
     try:
         environment = behind.environment({**os.environ, **(env or {})})
-        done = subprocess.run(command, env=environment, **{"capture_output": True, "encoding": "utf-8", **more})
+        pipes = {} if "capture_output" in more else {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        done = subprocess.run(command, env=environment, **{**pipes, "encoding": "utf-8", **more})
     finally:
         emulator.place.wait(behind.stop(), "run")
     completed = Completed(done.args, done.returncode, done.stdout, done.stderr)

@@ -16,16 +16,21 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from .errors import UsageError
 from .tls import CLOUD
 
 PATIENCE = 10.0
 """Real seconds that a client has for the head of its request, and another host to be reached."""
 
 MOST_HEAD = 64 * 1024
+MOST_HOST = 253
+"""Characters in the name of a host, as in DNS."""
+
 MOST_HOSTS = 1000
 """Hosts that are told apart in the counts; what comes after them is counted as one."""
 
 _CHUNK = 64 * 1024
+_HANDSHAKE = b"\x16"
 _HTTP2 = b"\x02h2"
 """How the first message of a client's TLS offers HTTP/2, in the clear."""
 
@@ -52,11 +57,14 @@ class _Refused(Exception):
 
 
 class Proxy:
-    """A proxy before what listens with TLS on `port` of 127.0.0.1; `allowed` are globs of hosts, or `host:port`."""
+    """A proxy before what listens with TLS on `port` of 127.0.0.1; `allowed` are globs of hosts, or `host:port`.
+
+    Raises UsageError for one that no host can match.
+    """
 
     def __init__(self, port: int, allowed: Iterable[str] = ()) -> None:
         self.traffic = Traffic()
-        self._to, self._allowed = port, tuple(pattern.lower() for pattern in allowed)
+        self._to, self._allowed = port, tuple(_check_pattern(pattern).lower().rstrip(".") for pattern in allowed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
 
@@ -80,9 +88,11 @@ class Proxy:
         try:
             await self._answer(reader, writer)
         except _Refused as refused:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, asyncio.TimeoutError, asyncio.CancelledError):
                 writer.write(_response(refused))
                 await writer.drain()
+                writer.write_eof()
+                await asyncio.wait_for(_leave(reader), PATIENCE)
         except (OSError, EOFError, asyncio.TimeoutError, asyncio.CancelledError):
             pass  # one of the two has left, or the proxy ends
         finally:
@@ -108,8 +118,13 @@ class Proxy:
             raise _Refused("400 Bad Request", "this is a proxy: send CONNECT host:port, or a whole http:// URL")
 
     async def _hello(self, reader: asyncio.StreamReader, told: str) -> bytes:
-        """What a client says first in a tunnel to the cloud."""
+        """What a client says first in a tunnel to the cloud: a whole record of TLS, in however many pieces it comes."""
         hello = await reader.read(_CHUNK)
+        while hello[:1] == _HANDSHAKE and len(hello) < 5 + int.from_bytes(hello[3:5], "big"):
+            more = await reader.read(_CHUNK)
+            if not more:
+                break
+            hello += more
         if hello and _HTTP2 not in hello:
             self._count(self.traffic.not_grpc, told)
         return hello
@@ -144,11 +159,20 @@ class Proxy:
             raise _Refused("502 Bad Gateway", f"fm-emulator: {told} can't be reached: {failed}") from None
 
     def _is_allowed(self, host: str, told: str) -> bool:
-        return any(fnmatchcase(host, pattern) or fnmatchcase(told, pattern) for pattern in self._allowed)
+        return any(
+            pattern in (host, told) or fnmatchcase(host, pattern) or fnmatchcase(told, pattern)
+            for pattern in self._allowed
+        )
 
     @staticmethod
     def _count(counts: Counter[str], told: str) -> None:
         counts[told if told in counts or len(counts) < MOST_HOSTS else "others"] += 1
+
+
+def _check_pattern(pattern: str) -> str:
+    if not pattern or "/" in pattern or any(letter.isspace() for letter in pattern):
+        raise UsageError(f"allow: {pattern!r} is no host; give a host or a glob, such as example.org or *.example.org")
+    return pattern
 
 
 def is_cloud(host: str) -> bool:
@@ -175,9 +199,10 @@ def _place(url: str, default: int) -> tuple[str, int]:
         host, port = parts.hostname or "", parts.port if parts.port is not None else default
     except ValueError:
         host, port = "", 0
-    if not host or not host.isprintable() or not port:
+    host = host.rstrip(".")
+    if not 0 < len(host) <= MOST_HOST or not host.isprintable() or not port:
         raise _Refused("400 Bad Request", f"fm-emulator: {url[:200]!r} names no host and port")
-    return host.rstrip("."), port
+    return host, port
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
@@ -196,6 +221,12 @@ def _in_origin_form(head: bytes, method: str, target: str) -> bytes:
     kept = [line for line in lines if not line.lower().startswith((b"proxy-", b"connection:", b"keep-alive:"))]
     begin = f"{method} {path} HTTP/1.1".encode("latin-1") if b" HTTP/" in first else first
     return b"\r\n".join([begin, *kept, b"Connection: close", b"", b""])
+
+
+async def _leave(reader: asyncio.StreamReader) -> None:
+    """Let a client say the rest: closed upon in the middle of a body, it would see a reset in place of its response."""
+    while await reader.read(_CHUNK):
+        pass
 
 
 def _response(refused: _Refused) -> bytes:

@@ -100,6 +100,7 @@ class _Authority:
 
 def _authority(folder: Path) -> _Authority:
     certificate, key = folder / "ca.pem", folder / "ca.key"
+    _look_into(folder)
     if not key.exists() and not certificate.exists():
         _make_folder(folder)
         _make_authority(key)
@@ -312,15 +313,19 @@ def _certificates(path: Path, option: str) -> list[Any]:
 
 def _private(path: Path, option: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     text = _read(path, option)
     try:
-        return load_pem_private_key(text, None)
+        key = load_pem_private_key(text, None)
     except TypeError:
         raise UsageError(f"{option}: the key in {path} has a password; give one without") from None
     except (ValueError, UnsupportedAlgorithm):
         raise UsageError(f"{option}: {path} holds no private key in PEM") from None
+    if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
+        raise UsageError(f"{option}: {path} is neither an EC key nor an RSA key, and clients of gRPC take no other")
+    return key
 
 
 def _read(path: Path, option: str) -> bytes:
@@ -328,6 +333,15 @@ def _read(path: Path, option: str) -> bytes:
         return path.read_bytes()
     except OSError as failed:
         raise UsageError(f"{option}: {path} can't be read: {failed.strerror}") from None
+
+
+def _look_into(folder: Path) -> None:
+    try:
+        (folder / "server.pem").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as failed:
+        raise UsageError(f"tls_dir: {folder} can't be looked into: {failed.strerror}; give another folder") from None
 
 
 def _make_folder(folder: Path) -> None:

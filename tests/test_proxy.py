@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from emulator.errors import UsageError
 from emulator.proxy import MOST_HEAD, Proxy, is_cloud
 
 Ask = Callable[..., Awaitable[bytes]]
@@ -82,10 +83,25 @@ def test_the_hosts_of_the_cloud_are_those_of_the_certificate(host: str, taken: b
 @pytest.mark.parametrize("place", ["llm.api.cloud.yandex.net:443", "LLM.api.cloud.yandex.net.:443"])
 async def test_a_tunnel_to_the_cloud_ends_at_the_emulator(place: str) -> None:
     async with server() as (port, _), proxy(port) as (one, ask):
-        back = await ask(connect(place), b"\x16\x03\x01")
-        assert back == b"HTTP/1.1 200 Connection established\r\n\r\n\x16\x03\x01"
+        back = await ask(connect(place), b"\x16\x03\x01\x00\x01a")
+        assert back == b"HTTP/1.1 200 Connection established\r\n\r\n\x16\x03\x01\x00\x01a"
         assert one.traffic.taken == {"llm.api.cloud.yandex.net:443": 1}
         assert not one.traffic.refused
+
+
+async def test_a_hello_in_pieces_is_read_as_one() -> None:
+    hello = b"\x16\x03\x01\x00\x08....\x02h2."
+    async with server() as (port, got), proxy(port) as (one, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await _port_of(one))
+        writer.write(connect("api.cloud.yandex.net:443").encode())
+        await reader.readuntil(b"\r\n\r\n")
+        for at in range(len(hello)):
+            writer.write(hello[at : at + 1])
+            await asyncio.sleep(0.001)
+        assert await asyncio.wait_for(reader.read(), 10) == hello
+        writer.close()
+        assert got == [hello]
+        assert not one.traffic.not_grpc
 
 
 async def test_this_machine_is_let_through_and_not_counted() -> None:
@@ -126,6 +142,18 @@ async def test_what_is_allowed_is_let_through_by_host_glob_or_port() -> None:
             assert not one.traffic.refused
 
 
+async def test_what_is_allowed_may_be_an_ipv6_address_or_end_in_a_dot() -> None:
+    async with proxy(1, "[2001:db8::1]:1", "FM-emulator.invalid.") as (_, ask):
+        for place in ("[2001:db8::1]:1", "fm-emulator.invalid:443"):
+            assert not (await ask(connect(place))).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("pattern", ["https://example.org/", "10.0.0.0/8", "a b", ""])
+def test_what_no_host_can_match_is_refused_at_once(pattern: str) -> None:
+    with pytest.raises(UsageError, match=r"^allow: '.*' is no host; give a host or a glob, such as example.org"):
+        Proxy(1, [pattern])
+
+
 async def test_plain_http_reaches_its_host_as_if_there_were_no_proxy() -> None:
     async with server(b"HTTP/1.1 200 OK\r\n\r\nda") as (port, got), proxy(1) as (_, ask):
         head = f"GET http://localhost:{port}/a/b?c=d HTTP/1.1\r\nHost: localhost\r\nProxy-Authorization: x\r\n"
@@ -143,6 +171,8 @@ async def test_plain_http_reaches_its_host_as_if_there_were_no_proxy() -> None:
         (b"\r\n\r\n", b"400 Bad Request"),
         (b"CONNECT nothing:port HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"CONNECT :443 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
+        (b"CONNECT .:443 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
+        (b"CONNECT " + b"a" * 254 + b":443 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"CONNECT [::1 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"CONNECT a:99999 HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"GET http:// HTTP/1.1\r\n\r\n", b"400 Bad Request"),
@@ -155,6 +185,32 @@ async def test_what_is_no_request_gets_a_status_and_the_proxy_goes_on(request_: 
     async with server() as (port, _), proxy(port) as (_, ask):
         assert (await ask(request_)).startswith(b"HTTP/1.1 " + status + b"\r\n")
         assert (await ask(connect("api.cloud.yandex.net:443"), b"hi")).endswith(b"hi")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST http://example.org/ HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n" + b"a" * 8_000_000, b"403 Forbidden"),
+        (b"CONNECT " + b"a" * 8_000_000, b"431 Request Header Fields Too Large"),
+    ],
+    ids=["a body", "a head"],
+)
+async def test_who_is_refused_may_say_the_rest_and_gets_the_sentence(request_: bytes, status: bytes) -> None:
+    async with proxy(1) as (one, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await _port_of(one))
+        writer.write(request_)
+        await asyncio.wait_for(writer.drain(), 10)
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 " + status + b"\r\n")
+        writer.close()
+
+
+async def test_who_is_refused_and_stays_does_not_hold_it_up() -> None:
+    async with proxy(1) as (one, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await _port_of(one))
+        writer.write(connect("example.org:443").encode())
+        await asyncio.wait_for(reader.read(), 10)
+        await asyncio.wait_for(one.stop(), 5)
+        writer.close()
 
 
 async def test_when_it_stops_tunnels_end() -> None:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from emulator import Emulator, tls
 from emulator.api import ListApiEndpointsRequest, ListApiEndpointsResponse
@@ -153,6 +154,10 @@ def test_without_the_key_of_the_ca_what_is_there_is_shown(tmp_path: Path) -> Non
     assert tls.own(tmp_path, also=["172.17.0.2"]) == first
 
 
+def ed25519() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 Spoil = Callable[[Path], object]
 SPOILT: dict[str, tuple[Spoil, str]] = {
     "no server.pem": (
@@ -166,6 +171,10 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "another key": (
         lambda d: (d / "ca.key").write_bytes((d / "server.key").read_bytes()),
         "{d}/ca.key is not the key of ca.pem; remove both to have them made anew",
+    ),
+    "a key of another kind": (
+        lambda d: (d / "ca.key").write_bytes(ed25519()),
+        "{d}/ca.key is neither an EC key nor an RSA key, and clients of gRPC take no other",
     ),
     "no certificate": (lambda d: (d / "ca.pem").write_text("?"), "{d}/ca.pem holds no certificate in PEM"),
     "no key": (lambda d: (d / "server.key").write_text("?"), "{d}/server.key holds no private key in PEM"),
@@ -187,6 +196,11 @@ def test_a_folder_that_can_not_be_made_is_told_in_a_sentence(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"tls_dir: .*/file/tls can't be made: Not a directory"):
         tls.own(tmp_path / "file" / "tls")
+
+
+def test_a_folder_that_can_not_be_looked_into_is_told_in_a_sentence() -> None:
+    with pytest.raises(UsageError, match=r"tls_dir: /a+ can't be looked into: File name too long; give another folder"):
+        tls.own(Path("/" + "a" * 300))
 
 
 def test_without_cryptography_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

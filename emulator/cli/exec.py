@@ -123,11 +123,14 @@ def _at_the_terminal() -> bool:
 
 def _tell(behind: Behind) -> None:
     traffic = behind.traffic
-    click.echo(f"fm-emulator: taken: {_listed(traffic.taken)}", err=True)
+    told = [f"taken: {_listed(traffic.taken)}"]
     if traffic.not_grpc:
-        click.echo(f"fm-emulator: not gRPC: {_listed(traffic.not_grpc)}; REST and S3 are not emulated", err=True)
+        told.append(f"not gRPC: {_listed(traffic.not_grpc)}; REST and S3 are not emulated")
     if traffic.refused:
-        click.echo(f"fm-emulator: refused: {_listed(traffic.refused)}; --allow HOST lets a host through", err=True)
+        told.append(f"refused: {_listed(traffic.refused)}; --allow HOST lets a host through")
+    with contextlib.suppress(OSError):  # nobody reads it any more, and the exit status is the program's all the same
+        for line in told:
+            click.echo(f"fm-emulator: {line}", err=True)
 
 
 def _listed(counts: Counter[str]) -> str:

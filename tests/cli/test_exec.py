@@ -195,6 +195,9 @@ def test_who_speaks_rest_at_the_clouds_hosts_is_told_of(run_program: Exec) -> No
         ({}, [], "b1gtest test-key None"),
         ({}, ["--api-key", "AQVN-ci"], "b1gtest AQVN-ci None"),
         ({"YC_FOLDER_ID": "b1gmine", "YC_API_KEY": "mine"}, [], "b1gmine mine None"),
+        ({"YC_OAUTH_TOKEN": "y1_mine"}, [], "b1gtest None None"),
+        ({"YC_IAM_TOKEN": "t1.mine"}, ["--api-key", "AQVN-ci"], "b1gtest None None"),
+        ({"YC_IAM_TOKEN": ""}, [], "b1gtest test-key None"),
     ],
 )
 def test_who_calls_is_set_unless_it_is_already(
@@ -242,6 +245,16 @@ def test_the_exit_status_is_that_of_a_shell(run_program: Exec, command: list[str
     done = run_program("--", *command)
     assert done.returncode == status
     assert done.stderr == f"{told}fm-emulator: taken: nothing\n"
+
+
+def test_the_exit_status_is_the_programs_where_nobody_reads_what_is_told() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(arguments("--", "sh", "-c", "exit 3"), env=environment(), stderr=writing, timeout=60)
+    finally:
+        os.close(writing)
+    assert done.returncode == 3
 
 
 def test_mistakes_in_fixtures_are_told_and_nothing_is_run(run_program: Exec, write: Write, tmp_path: Path) -> None:

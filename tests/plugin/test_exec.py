@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from emulator import Emulator
 from emulator.behind import Completed, run
+from emulator.errors import UsageError
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -45,10 +48,23 @@ def test_arguments_of_subprocess_are_taken(fm_emulator_exec: Any) -> None:
     program = "import os; print(os.environ['NAME'], input())"
     done = fm_emulator_exec([sys.executable, "-c", program], env={"NAME": "раз"}, input="два\n")
     assert done.stdout == "раз два\n"
+    both = "import os; os.write(1, b'a'); os.write(2, b'b')"
+    assert fm_emulator_exec([sys.executable, "-c", both], stderr=subprocess.STDOUT).stdout == "ab"
+    assert fm_emulator_exec(["true"], capture_output=False).stdout is None
     with pytest.raises(FileNotFoundError):
         fm_emulator_exec(["no-such-program"])
     with pytest.raises(subprocess.TimeoutExpired):
         fm_emulator_exec(["sleep", "60"], timeout=0.1)
+
+
+def test_where_nothing_can_be_written_it_says_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    emulator = serve(tls=True)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with pytest.raises(UsageError, match=r"exec: there is no folder to write roots to: .*; name one in TMPDIR"):
+        run(emulator, ["true"])
 
 
 def test_it_needs_tls(serve: Serve) -> None:
