@@ -11,6 +11,7 @@ from types import MappingProxyType
 import pytest
 
 import emulator
+from emulator.rules.document import collector_paused
 
 pytest.importorskip("yandex_ai_studio_sdk")
 
@@ -50,6 +51,9 @@ def run(pytester: pytest.Pytester) -> Run:
         for name, text in {**beside, "test_it.py": test}.items():
             (pytester.path / name).parent.mkdir(parents=True, exist_ok=True)
             (pytester.path / name).write_text(text, encoding="utf-8")
-        return pytester.runpytest_inprocess(*args) if inside else pytester.runpytest_subprocess(*args)
+        if not inside:
+            return pytester.runpytest_subprocess(*args)
+        with collector_paused():  # in Python 3.11 a collection while a test file is parsed can break the parsing
+            return pytester.runpytest_inprocess(*args)
 
     return run
