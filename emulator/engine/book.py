@@ -24,8 +24,9 @@ from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
 from ..rules.accounts import Auth, compile_auth
 from ..rules.conditions import FIELDS, Compiled, Report, compile_when, names_of
-from ..rules.subject import CONTEXT_NAMES
+from ..rules.subject import CONTEXT_NAMES, Subject
 from ..rules.variables import substituted, variables_of
+from .index import Index
 
 if TYPE_CHECKING:
     from ..rules.files import Bundle, Inline, Source
@@ -88,7 +89,7 @@ class Book(Struct, frozen=True):
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
     there for a book that is stacked of several: for each rule the id of the layer it stands in. `datasets` are by id.
-    `quotas` are None where the files say nothing of them.
+    `quotas` are None where the files say nothing of them. `indexes` are made when they are needed, by call.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -103,6 +104,16 @@ class Book(Struct, frozen=True):
     auth: Auth | None = None
     quotas: model.Quotas | None = None
     datasets: Mapping[str, Fixture] = field(default_factory=dict)
+    indexes: dict[str, Index] = field(default_factory=dict)
+
+    def among(self, subject: Subject) -> Iterable[Rule]:
+        """The rules that may match `subject`, the first tried first; others can't. Each call's index is made when its
+        first request comes.
+        """
+        index = self.indexes.get(subject.call)
+        if index is None:
+            index = self.indexes[subject.call] = Index(self.by_call[subject.call])
+        return index.among(subject)
 
 
 def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:

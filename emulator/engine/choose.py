@@ -21,6 +21,8 @@ from ..replies.statuses import ScriptedStatus
 from ..replies.streams import Cutting
 from ..replies.timeline import Plan, Timeline, default_timeline
 from ..rules import model
+from ..rules.conditions import all_hold
+from ..rules.matcher import Overrun
 from ..rules.operators import Difference
 from ..rules.subject import Context, Subject
 from ..seed import Seed
@@ -28,6 +30,10 @@ from .book import Book, Rule
 
 _FALLBACK = "\0fallback"  # no rule can have such a name
 _DEFAULT = "\0default:"
+_OVERRUN = "\0overrun"
+
+MOST_OVERRUNS = 5
+"""Patterns that may take too long on one request: the whole server waits for each."""
 
 
 class State(Struct):
@@ -62,13 +68,31 @@ def choose(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[Play
 
     A play whose `unmatched` is set came from no rule; under strictness the caller refuses it.
     """
-    for rule in book.by_call[subject.call]:
-        if any(check.check(subject) for check in rule.when.checks):
+    overruns: list[str] = []
+    for rule in book.among(subject):
+        try:
+            if not all_hold(rule.when.checks, subject):
+                continue
+        except Overrun as overrun:
+            overruns.append(f"{rule.label}: {overrun}")
+            if len(overruns) == MOST_OVERRUNS:
+                return _overrun(overruns), Delta(_OVERRUN)
             continue
         turn = turn_of(rule, state, subject)
         if not isinstance(turn, str):
-            return _played(rule, turn, state, subject, seed)
-    return _unmatched(book, state, subject, seed)
+            return _noted(_played(rule, turn, state, subject, seed), overruns)
+    return _noted(_unmatched(book, state, subject, seed), overruns)
+
+
+def _noted(chosen: tuple[Play, Delta], overruns: list[str]) -> tuple[Play, Delta]:
+    if overruns:
+        chosen[0].notes = [*overruns, *chosen[0].notes]
+    return chosen
+
+
+def _overrun(overruns: list[str]) -> Play:
+    text = f"{len(overruns)} patterns took too long on this request, and the rest were not tried: {overruns[0]}"
+    return Play("", failure=Status(Code.FAILED_PRECONDITION, text), notes=overruns)
 
 
 def differences(rule: Rule, state: State, subject: Subject) -> tuple[Difference, ...]:
@@ -173,13 +197,16 @@ def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[
         if subject.call in OPERATIONS:
             play.timeline = default_timeline(subject.call)
     play.unmatched = True
-    play.spent = tuple(rule.label for rule in book.by_call[subject.call] if _spent(rule, state, subject))
+    play.spent = tuple(rule.label for rule in book.among(subject) if _spent(rule, state, subject))
     return play, delta
 
 
 def _spent(rule: Rule, state: State, subject: Subject) -> bool:
     """Whether nothing but its `times` keeps `rule` from answering."""
-    if not _used_up(rule, state) or any(check.check(subject) for check in rule.when.checks):
+    try:
+        if not _used_up(rule, state) or not all_hold(rule.when.checks, subject):
+            return False
+    except Overrun:
         return False
     return not isinstance(_due(rule, state, subject), str)
 

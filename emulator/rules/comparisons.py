@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import hints
 from .hints import Advice, quote, show
-from .matcher import Difference, Matcher
+from .matcher import Difference, Matcher, Overrun, any_of
 from .model_uri import Model, ModelPattern
 from .patterns import LARGEST, LONGEST_LITERAL, longest_literal, size
 from .text import Glob, Text, fold, word_needle
@@ -138,18 +138,8 @@ class Matches(Textual):
         self.patterns = tuple(_pattern(source) for source in sources)
 
     def holds(self, actual: Any) -> bool:
-        return not self.check(actual)
-
-    def check(self, actual: Any) -> tuple[Difference, ...]:
-        note = ""
-        if isinstance(actual, Text):
-            for pattern in self.patterns:
-                try:
-                    if pattern.search(actual.raw, timeout=PATTERN_TIME):
-                        return ()
-                except TimeoutError:
-                    note = f"the pattern took more than {PATTERN_TIME} s on it and was given up: make it simpler"
-        return (Difference("", self.operator, self.expected, actual, self, note),)
+        """Whether one of the patterns is found. Raises Overrun where that took too long to find out."""
+        return isinstance(actual, Text) and any_of(self.patterns, lambda pattern: _found(pattern, actual.raw))
 
     def advise_text(self, actual: Text) -> Advice:
         return hints.matches_hint(self.sources, actual)
@@ -218,7 +208,7 @@ class ModelText(Matcher):
         self.full = any("://" in source for source in inner.sources)
 
     def holds(self, actual: Any) -> bool:
-        return not self.check(actual)
+        return isinstance(actual, Model) and self.inner.holds(actual.full if self.full else actual.label)
 
     def check(self, actual: Any) -> tuple[Difference, ...]:
         if not isinstance(actual, Model):
@@ -274,7 +264,7 @@ class Member(Matcher):
     def holds(self, actual: Any) -> bool:
         if not isinstance(actual, tuple):
             return False
-        return any(self.inner.holds(Text(member) if isinstance(member, str) else member) for member in actual)
+        return any_of(actual, lambda member: self.inner.holds(Text(member) if isinstance(member, str) else member))
 
     def advise(self, actual: Any) -> Advice:
         if not isinstance(actual, tuple):
@@ -335,6 +325,15 @@ def number(text: str) -> int | float | None:
 def boolean(text: str) -> bool | None:
     """The boolean that a scalar was written as; None if it is none."""
     return {"true": True, "false": False}.get(text.lower())
+
+
+def _found(pattern: regex.Pattern[str], text: str) -> bool:
+    try:
+        return pattern.search(text, timeout=PATTERN_TIME) is not None
+    except TimeoutError:
+        raise Overrun(
+            f"the pattern {quote(pattern.pattern)} took more than {PATTERN_TIME} s and was given up: make it simpler"
+        ) from None
 
 
 def _pattern(source: str) -> regex.Pattern[str]:

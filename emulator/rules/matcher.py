@@ -6,11 +6,13 @@ are the two and the joining of matchers by `all`, `any` and `not`; single compar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from . import hints
 from .hints import Advice, show
+
+_T = TypeVar("_T")
 
 
 class Difference:
@@ -54,6 +56,24 @@ class Difference:
         return f"Difference({self.text()!r})"
 
 
+class Overrun(Exception):
+    """A search took too long, so nobody knows whether the condition holds; the text says which. No rule answers so."""
+
+
+def any_of(among: Iterable[_T], holds: Callable[[_T], bool]) -> bool:
+    """Whether one of several holds. Raises Overrun if none does, but of one it is not known."""
+    overrun: Overrun | None = None
+    for one in among:
+        try:
+            if holds(one):
+                return True
+        except Overrun as raised:
+            overrun = raised
+    if overrun is not None:
+        raise overrun
+    return False
+
+
 class Matcher:
     """One comparison, or several joined by `all`, `any`, `not`.
 
@@ -67,12 +87,18 @@ class Matcher:
         self.expected = expected
 
     def holds(self, actual: Any) -> bool:
-        """Whether `actual` satisfies this. Never raises."""
+        """Whether `actual` satisfies this. Raises Overrun, and nothing else."""
         raise NotImplementedError
 
     def check(self, actual: Any) -> tuple[Difference, ...]:
         """What differs; nothing if `actual` satisfies this. Never raises."""
-        return () if self.holds(actual) else (Difference("", self.operator, self.expected, actual, self),)
+        note = ""
+        try:
+            if self.holds(actual):
+                return ()
+        except Overrun as overrun:
+            note = str(overrun)
+        return (Difference("", self.operator, self.expected, actual, self, note),)
 
     def describe(self) -> str:
         """The comparison as a rule would write it, bounded."""
@@ -119,7 +145,7 @@ class Any_(Matcher):
         self.among = tuple(among)
 
     def holds(self, actual: Any) -> bool:
-        return any(matcher.holds(actual) for matcher in self.among)
+        return any_of(self.among, lambda matcher: matcher.holds(actual))
 
     def describe(self) -> str:
         shown = [matcher.describe() for matcher in self.among[:3]]
@@ -164,7 +190,7 @@ class Some(Matcher):
             return self.inner.holds(actual)
         if not actual:
             return self.inner.holds(None)
-        return any(self.inner.holds(value) for value in actual)
+        return any_of(actual, self.inner.holds)
 
     def check(self, actual: Any) -> tuple[Difference, ...]:
         if not isinstance(actual, tuple):

@@ -76,6 +76,11 @@ class ModelPattern:
         self.target = "/".join(parts)
         self._glob = Glob(self.target, segments=True) if not literal and _WILD & set(source) else None
 
+    @property
+    def exact(self) -> bool:
+        """Whether it names one model, which `target` then is, and is no glob."""
+        return self._glob is None
+
     def matches(self, model: Model) -> bool:
         actual = (model.full if self._full else model.label).raw
         return actual == self.target if self._glob is None else self._glob.matches(actual)

@@ -1,0 +1,134 @@
+"""`Index`: which of many rules can still answer a request, found without trying each.
+
+Every rule is filed under what its conditions need (see `rules.needs`): a value of a field, a model, or literals in a
+text, all of which are looked for in one pass of an Aho-Corasick automaton. Rules of which no need is known are always
+among those to try, and so is every rule where a text is too long to look through. What is left is tried one by one, in
+order: the index spares work and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ..rules import literals
+from ..rules.needs import LITERAL, Needs, looked_up, needs_of, rarest
+from ..rules.subject import Subject
+from ..rules.text import Text
+
+if TYPE_CHECKING:
+    from .book import Rule
+
+FEWEST = 16
+"""Rules that are worth an index; fewer are tried one by one."""
+
+FEW_LITERALS = 24
+"""As many are looked for one by one in the time that the automaton takes."""
+
+LONGEST = 32 * 1024
+"""Characters of a text that is looked through; in a longer one every literal is taken to be there."""
+
+_REMEMBERED = 512
+_LONGEST_REMEMBERED = 2048
+
+
+class Index:
+    """The index of `rules`, which are tried in this order."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = tuple(rules)
+        self._always: list[int] = []
+        self._slots: tuple[_Slot, ...] = ()
+        if len(rules) >= FEWEST:
+            self._file([tuple(needs_of(rule.when.checks)) for rule in self._rules])
+
+    def _file(self, told: Sequence[tuple[Needs, ...]]) -> None:
+        """File each rule under the need that it shares with the fewest."""
+        shared = Counter(key for needs in told for key in {key for each in needs for key in _keys(each)})
+        slots: dict[tuple[str, str], _Slot] = {}
+        for position, several in enumerate(told):
+            if not several:
+                self._always.append(position)
+                continue
+            least = min(sum(shared[key] for key in _keys(needs)) for needs in several)
+            needs = rarest(needs for needs in several if sum(shared[key] for key in _keys(needs)) == least)
+            for need in needs:
+                slot = slots.setdefault((need.name, need.way), _Slot(need.read, need.way))
+                slot.file(need.among, position)
+        self._slots = tuple(slot.closed() for slot in slots.values())
+
+    def among(self, subject: Subject) -> Iterable[Rule]:
+        """The rules that may match `subject`, the first to be tried first: all that do, and hardly any other."""
+        if not self._slots:
+            return self._rules
+        met = set(chain.from_iterable(slot.met(subject) for slot in self._slots))
+        if met:
+            return map(self._rules.__getitem__, sorted(met.union(self._always)))
+        return map(self._rules.__getitem__, self._always)
+
+
+def _keys(needs: Needs) -> Iterator[tuple[str, str, Hashable]]:
+    return ((need.name, need.way, one) for need in needs for one in need.among)
+
+
+class _Slot:
+    """The needs of one condition that are looked up in one way."""
+
+    def __init__(self, read: Callable[[Subject], Any], way: str) -> None:
+        self._read, self._way = read, way
+        self._filed: dict[Hashable, list[int]] = {}
+        self._in_text: Callable[[str], tuple[int, ...]]
+
+    def file(self, among: Iterable[Hashable], position: int) -> None:
+        for one in among:
+            self._filed.setdefault(one, []).append(position)
+
+    def closed(self) -> _Slot:
+        """Ready to be asked."""
+        if self._way == LITERAL:
+            self._in_text = lru_cache(_REMEMBERED)(_finder(self._filed))
+        return self
+
+    def met(self, subject: Subject) -> Iterable[int]:
+        """The positions of the rules whose need is met."""
+        value = self._read(subject)
+        if self._way != LITERAL:
+            return chain.from_iterable(self._filed.get(one, ()) for one in looked_up(self._way, value))
+        if isinstance(value, tuple):
+            return chain.from_iterable(self._in(one) for one in value)
+        return self._in(value)
+
+    def _in(self, value: Any) -> Iterable[int]:
+        if not isinstance(value, Text):
+            return ()
+        if len(value.raw) <= _LONGEST_REMEMBERED:
+            return self._in_text(value.raw)
+        if len(value.raw) <= LONGEST:
+            return self._in_text.__wrapped__(value.raw)  # type: ignore[attr-defined, no-any-return]
+        return chain.from_iterable(self._filed.values())
+
+
+def _finder(filed: dict[Hashable, list[int]]) -> Callable[[str], tuple[int, ...]]:
+    """What finds the positions of the literals that stand in a text."""
+    wanted = [str(literal) for literal in filed]
+    positions = list(filed.values())
+    if len(wanted) <= FEW_LITERALS:
+
+        def one_by_one(raw: str) -> tuple[int, ...]:
+            text = literals.folded(raw)
+            return tuple(p for literal, among in zip(wanted, positions, strict=True) if literal in text for p in among)
+
+        return one_by_one
+
+    from ahocorasick_rs import AhoCorasick  # needed by many rules only
+
+    automaton = AhoCorasick(wanted)
+
+    def at_once(raw: str) -> tuple[int, ...]:
+        found = {hit[0] for hit in automaton.find_matches_as_indexes(literals.folded(raw), overlapping=True)}
+        return tuple(p for i in found for p in positions[i])
+
+    return at_once
