@@ -28,7 +28,8 @@ NO_DEADLINE = "no deadline: if the server hung, this call would wait for ever"
 _TWICE = "the work may be done twice"
 _OURS = "/yandex."
 _KEY = "idempotency-key"
-_ATTEMPT = "x-retry-attempt"
+RETRY_ATTEMPT = "x-retry-attempt"
+"""The header by which the official SDK tells that it tries again."""
 
 
 class Habits:
@@ -38,14 +39,13 @@ class Habits:
         self._failures: dict[bytes, tuple[str, str]] = {}  # by method and request: the call's id and its key
         self._polls: dict[str, tuple[float, str]] = {}  # by operation: when it was last asked for, who was told its end
 
-    def opened(self, entry: Entry) -> None:
-        """A call has come."""
+    def opened(self, entry: Entry, attempt: str) -> None:
+        """A call has come, with that in its header about retries."""
         if not entry.method.startswith(_OURS):
             return
         if entry.deadline is None:
             entry.behaviour.append(NO_DEADLINE)
         earlier = self._failures.pop(_digest(entry), None) if self._failures else None
-        attempt = _header(entry, _ATTEMPT)
         if earlier is not None or (attempt.isdecimal() and attempt.strip("0")):
             entry.behaviour.append(_retry(entry, earlier, attempt))
 
@@ -80,7 +80,7 @@ class Habits:
 
 def _retry(entry: Entry, earlier: tuple[str, str] | None, attempt: str) -> str:
     """What is to be said of a retry, of which the client's header tells where no failed call is known."""
-    what = f"a retry of {earlier[0]}" if earlier is not None else f"a retry ({_ATTEMPT}: {attempt[:9]})"
+    what = f"a retry of {earlier[0]}" if earlier is not None else f"a retry ({RETRY_ATTEMPT}: {attempt[:9]})"
     if CALLS_BY_METHOD.get(entry.method) in HARMLESS:
         return what
     key = _header(entry, _KEY)

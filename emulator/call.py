@@ -7,6 +7,7 @@ out.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from .journal import Entry
     from .sessions import Session
 
+QUIET = ("/grpc.", "/emulator.")
+"""How methods of tools begin, not of programs: not in the journal, nor in the log unless at debug, not counted."""
+
 Pairs = list[tuple[str, "str | bytes"]]
+Answer = bytes | AsyncIterator[bytes]
+"""What a call is answered with: its one message, where nothing has to be waited for, or the messages as they come."""
 
 
 class Call(Struct):
@@ -30,7 +36,8 @@ class Call(Struct):
     `secure` is whether it came with TLS.
 
     `account` is the id of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's
-    clock) at which the next message is due, 0 for at once.
+    clock) at which the next message is due, 0 for at once. `last` tells, with a message, that no other follows and
+    nothing is waited for after it: a transport may then send the end along with it.
 
     A client that leaves cancels the task that answers; there is no flag to poll.
     """
@@ -50,15 +57,17 @@ class Call(Struct):
     account: str = ""
     message: Any = None
     at: int = 0
+    last: bool = False
     session: Session = None  # type: ignore[assignment]
     entry: Entry = None  # type: ignore[assignment]
+    _first: Mapping[str, str | bytes] | None = None
 
     def header(self, key: str) -> str | None:
         """The first value of a request's metadata key, or None."""
-        for name, value in self.metadata:
-            if name == key:
-                return value if isinstance(value, str) else value.decode("latin-1")
-        return None
+        if self._first is None:
+            self._first = dict(reversed(self.metadata))
+        value = self._first.get(key)
+        return value if value is None or isinstance(value, str) else value.decode("latin-1")
 
     @property
     def credential(self) -> tuple[str, str]:
@@ -89,8 +98,15 @@ def parsed(call: Call) -> Any:
 
 def texts_of(metadata: Sequence[tuple[str, str | bytes]]) -> dict[str, str]:
     """The text values among metadata pairs, the first of each key."""
-    found: dict[str, str] = {}
-    for name, value in metadata:
-        if isinstance(value, str):
-            found.setdefault(name, value)
-    return found
+    return {name: value for name, value in reversed(metadata) if isinstance(value, str)}
+
+
+async def messages_of(call: Call, answer: Answer) -> AsyncIterator[bytes]:
+    """The messages of what `call` is answered with; closes what they come from."""
+    if isinstance(answer, bytes):
+        call.last = True
+        yield answer
+        return
+    async with aclosing(answer) as messages:  # type: ignore[type-var]
+        async for message in messages:
+            yield message

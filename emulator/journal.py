@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 from weakref import WeakSet
@@ -28,7 +28,7 @@ MOST_WAITING = 1000
 
 LONGEST_ABOUT = 120
 SCHEMES = ("bearer", "api-key", "basic")
-SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key", "x-emulator-token")
+SECRETS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-emulator-token"})
 _IAM = "/yandex.cloud.iam."
 _SECRET_FIELDS = ("yandex_passport_oauth_token", "jwt", "iam_token")
 """Fields of messages about IAM tokens that are credentials themselves."""
@@ -235,7 +235,7 @@ class Journal:
 
 def _came(entry: Entry) -> int:
     """Bytes of what the client sent."""
-    return len(entry.request) + sum(len(key) + len(value) for key, value in entry.metadata)
+    return len(entry.request) + sum(map(len, itertools.chain.from_iterable(entry.metadata)))
 
 
 def _told(entry: Entry) -> int:
@@ -269,9 +269,9 @@ def _about(entry: Entry) -> str:
     return line if len(line) <= LONGEST_ABOUT else line[: LONGEST_ABOUT - 1] + "…"
 
 
-def masked(metadata: tuple[tuple[str, str | bytes], ...]) -> tuple[tuple[str, str | bytes], ...]:
+def masked(metadata: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str | bytes], ...]:
     """`metadata` without its credentials: a known scheme stays, of the secret the first four characters and `****`."""
-    return tuple((key, _mask(value) if key in SECRETS else value) for key, value in metadata)
+    return tuple([(pair[0], _mask(pair[1])) if pair[0] in SECRETS else pair for pair in metadata])
 
 
 def masked_request(method: str, raw: bytes) -> bytes:

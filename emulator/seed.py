@@ -19,21 +19,31 @@ _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 class Seed:
     """One root and the path below it; `at()` steps further down, the other methods choose."""
 
-    __slots__ = ("_key", "path", "root")
+    __slots__ = ("_key", "_path", "_steps", "root")
 
     def __init__(self, root: int, path: bytes = b"") -> None:
         self.root = root
-        self.path = path
+        self._path = path
+        self._steps: tuple[object, ...] = ()
         key = b"%d" % root
         self._key = key if len(key) <= 64 else hashlib.blake2b(key).digest()
 
     def at(self, *steps: object) -> Seed:
         """The seed for a narrower purpose, e.g. `seed.at(session, rule, index)`."""
-        return Seed(self.root, self.path + b"".join(_step(step) for step in steps))
+        below = Seed.__new__(Seed)
+        below.root, below._key, below._path, below._steps = self.root, self._key, self.path, steps
+        return below
+
+    @property
+    def path(self) -> bytes:
+        """What it is for, from the root on; worked out when something is drawn, which few calls do."""
+        if self._steps:
+            self._path, self._steps = _path(self._path, self._steps), ()
+        return self._path
 
     def bits(self, *steps: object) -> bytes:
         """32 bytes that depend on the root, this path and `steps`, and on nothing else."""
-        path = self.path + b"".join(_step(step) for step in steps)
+        path = _path(self.path, steps)
         return hashlib.blake2b(path, digest_size=32, key=self._key).digest()
 
     def fraction(self, *steps: object) -> float:
@@ -64,13 +74,19 @@ class Seed:
 
     def uuid(self, *steps: object) -> str:
         """A version 4 UUID in its usual text form."""
-        digits = bytearray(self.bits(*steps)[:16])
-        digits[6] = digits[6] & 0x0F | 0x40
-        digits[8] = digits[8] & 0x3F | 0x80
-        text = digits.hex()
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return as_uuid(self.bits(*steps).hex())
 
 
-def _step(step: object) -> bytes:
-    raw = step if isinstance(step, bytes) else str(step).encode()
-    return b"%d:%b" % (len(raw), raw)
+def as_uuid(digits: str) -> str:
+    """The first 32 of `digits`, which are hexadecimal, as a version 4 UUID."""
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+
+
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def _path(path: bytes, steps: Sequence[object]) -> bytes:
+    for step in steps:
+        raw = step if isinstance(step, bytes) else str(step).encode()
+        path += b"%d:%b" % (len(raw), raw)
+    return path

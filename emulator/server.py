@@ -147,7 +147,7 @@ class Emulator(Steering):
         self.sessions.open()
         self.place.moved(asyncio.get_running_loop(), self._thread.ident if self._thread is not None else None)
         router = self._router = self._routed()
-        server = Server(lambda call: self._router.answer(call), router.services)
+        server = Server(lambda call: self._router.answer(call), router.services, lambda: self.sessions.shared.pausing)
         http = self._listening() if available() else None
         try:
             port = server.bind(self.config.host, self.config.port)

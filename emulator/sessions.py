@@ -29,7 +29,7 @@ from .journal import Journal
 from .operations import Operations
 from .quotas import Quotas
 from .rules.accounts import OPEN, REQUIRED, Auth
-from .seed import Seed
+from .seed import Seed, as_uuid
 
 PARTS = (
     "rules",
@@ -52,11 +52,24 @@ OWN, FILES = "session", "files"
 
 
 class Shared:
-    """The rules that sessions share: what the files say. `error` tells why the last reload was refused."""
+    """The rules that sessions share: what the files say. `error` tells why the last reload was refused, `pausing`
+    whether rules of any session have ever let a stream pause, at its end perhaps.
+    """
 
     def __init__(self, book: Book) -> None:
+        self.pausing = False
         self.book = book
         self.error = ""
+
+    @property
+    def book(self) -> Book:
+        """The rules of the files."""
+        return self._book
+
+    @book.setter
+    def book(self, book: Book) -> None:
+        self._book = book
+        self.pausing |= book.pausing
 
 
 class Session:
@@ -127,13 +140,13 @@ class Session:
         self.numbered += 1
         layer = Layer(f"r{self.numbered}", book)
         self.added.insert(0, layer)
-        self._book = None
+        self._restack()
         return layer
 
     def replace(self, book: Book | None) -> None:
         """Replace the session's own rules; None takes them away."""
         self.own = Layer(OWN, book) if book is not None else None
-        self._book = None
+        self._restack()
 
     def remove(self, layer_id: str = "") -> int:
         """Take away a layer that was added, or all of them; the number of rules that went. Raises NOT_FOUND."""
@@ -142,7 +155,7 @@ class Session:
             there = ", ".join(layer.id for layer in self.added) or "none"
             raise Status(Code.NOT_FOUND, f"no layer {layer_id} of added rules; there is {there}")
         self.added = [layer for layer in self.added if layer not in gone]
-        self._book = None
+        self._restack()
         return sum(len(layer.book.rules) for layer in gone)
 
     def lay(self, layers: Sequence[Layer], numbered: int) -> None:
@@ -150,7 +163,11 @@ class Session:
         self.own = next((layer for layer in layers if layer.id == OWN), None)
         self.added = [layer for layer in layers if layer.id != OWN]
         self.numbered = numbered
+        self._restack()
+
+    def _restack(self) -> None:
         self._book = None
+        self.home.pausing |= self.book.pausing
 
     def owns(self, id: str) -> bool:
         """Whether that is the id of an operation, a batch task or a dataset which this session has."""
@@ -163,6 +180,12 @@ class Session:
         kind = "aside" if aside else "call"
         self.calls[kind] += 1
         return kind, self.calls[kind]
+
+    def ids(self, kind: str, n: int) -> tuple[str, str]:
+        """The request id of the `n`th call of its kind, and its `x-server-trace-id`."""
+        digits = self.seed.bits("request", kind, n).hex()
+        trace = digits[32:48]
+        return as_uuid(digits), f"{trace}:{digits[48:]}:{trace}:1"
 
     @contextmanager
     def held(self) -> Iterator[None]:

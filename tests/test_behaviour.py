@@ -27,7 +27,7 @@ class Client:
         self.n += 1
         metadata = tuple((key.replace("_", "-"), value) for key, value in headers.items())
         entry = Entry(f"c{self.n}", method, "", request, metadata, "peer", 0, deadline=deadline)
-        self.habits.opened(entry)
+        self.habits.opened(entry, dict(entry.metadata).get("x-retry-attempt", ""))
         return entry
 
     def end(self, entry: Entry, code: str = "OK", whole: bool = True) -> list[str]:

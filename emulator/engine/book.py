@@ -106,6 +106,13 @@ class Book(Struct, frozen=True):
     datasets: Mapping[str, Fixture] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
 
+    @property
+    def pausing(self) -> bool:
+        """Whether a stream may pause, which may be after its last message."""
+        fallback = () if self.fallback is None else (self.fallback.recipe,)
+        recipes = (recipe for rule in self.rules for recipe in rule.recipes)
+        return any(r.reply.stream is not None and r.reply.stream.stall is not None for r in (*recipes, *fallback))
+
     def among(self, subject: Subject) -> Iterable[Rule]:
         """The rules that may match `subject`, the first tried first; others can't. Each call's index is made when its
         first request comes.

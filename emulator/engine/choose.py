@@ -18,9 +18,8 @@ from ..replies import defaults
 from ..replies.play import Play
 from ..replies.recipe import Recipe
 from ..replies.statuses import ScriptedStatus
-from ..replies.streams import Cutting
+from ..replies.streams import PLAIN, Cutting
 from ..replies.timeline import Plan, Timeline, default_timeline
-from ..rules import model
 from ..rules.conditions import all_hold
 from ..rules.matcher import Overrun
 from ..rules.operators import Difference
@@ -220,7 +219,7 @@ def _default(subject: Subject, seed: Seed) -> Play:
         final = defaults.message(subject, seed)
     except ValueError as failed:
         return Play("default", failure=_unrenderable("default", failed))
-    cutting = Cutting(model.Stream(), seed, None, subject.stream) if subject.call in CHATS else None
+    cutting = Cutting(PLAIN, seed, None, subject.stream) if subject.call in CHATS else None
     return Play("default", final=lambda: final, cutting=cutting)
 
 

@@ -42,6 +42,7 @@ class Index:
         self._rules = tuple(rules)
         self._always: list[int] = []
         self._slots: tuple[_Slot, ...] = ()
+        self._others: tuple[Rule, ...] = ()
         if len(rules) >= FEWEST:
             self._file([tuple(needs_of(rule.when.checks)) for rule in self._rules])
 
@@ -59,15 +60,20 @@ class Index:
                 slot = slots.setdefault((need.name, need.way), _Slot(need.read, need.way))
                 slot.file(need.among, position)
         self._slots = tuple(slot.closed() for slot in slots.values())
+        self._others = tuple(self._rules[position] for position in self._always)
 
     def among(self, subject: Subject) -> Iterable[Rule]:
         """The rules that may match `subject`, the first to be tried first: all that do, and hardly any other."""
         if not self._slots:
             return self._rules
-        met = set(chain.from_iterable(slot.met(subject) for slot in self._slots))
-        if met:
-            return map(self._rules.__getitem__, sorted(met.union(self._always)))
-        return map(self._rules.__getitem__, self._always)
+        met: list[int] = []
+        for slot in self._slots:
+            met += slot.met(subject)
+        if not met:
+            return self._others
+        if len(met) == 1 and not self._always:
+            return (self._rules[met[0]],)
+        return map(self._rules.__getitem__, sorted({*met, *self._always}))
 
 
 def _keys(needs: Needs) -> Iterator[tuple[str, str, Hashable]]:
@@ -95,11 +101,13 @@ class _Slot:
     def met(self, subject: Subject) -> Iterable[int]:
         """The positions of the rules whose need is met."""
         value = self._read(subject)
-        if self._way != LITERAL:
-            return chain.from_iterable(self._filed.get(one, ()) for one in looked_up(self._way, value))
-        if isinstance(value, tuple):
-            return chain.from_iterable(self._in(one) for one in value)
-        return self._in(value)
+        if self._way == LITERAL:
+            if isinstance(value, Text):
+                return self._in(value)
+            return chain.from_iterable(map(self._in, value)) if isinstance(value, tuple) else ()
+        if isinstance(value, Text):
+            return self._filed.get(value.raw, ())
+        return chain.from_iterable(self._filed.get(one, ()) for one in looked_up(self._way, value))
 
     def _in(self, value: Any) -> Iterable[int]:
         if not isinstance(value, Text):

@@ -7,17 +7,17 @@ The session is found before, by the router; discovery, IAM, health, reflection a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
-from ..call import Call, parsed
+from ..call import Answer, Call, parsed
 from ..calls import CALLS_BY_METHOD
 
-Handler = Callable[[Call], AsyncIterator[bytes]]
-Gate = Callable[[Call, Handler], AsyncIterator[bytes]]
+Handler = Callable[[Call], Answer]
+Gate = Callable[[Call, Handler], Answer]
 
 
-def reading(call: Call, following: Handler) -> AsyncIterator[bytes]:
+def reading(call: Call, following: Handler) -> Answer:
     """The first gate of all: the request must be a message of its method."""
     parsed(call)
     call.entry.kind = CALLS_BY_METHOD.get(call.method, "")
@@ -27,7 +27,7 @@ def reading(call: Call, following: Handler) -> AsyncIterator[bytes]:
 def checking(check: Callable[[Call], None]) -> Gate:
     """A gate that looks at the call once, before it is answered, and raises what refuses it."""
 
-    def gate(call: Call, following: Handler) -> AsyncIterator[bytes]:
+    def gate(call: Call, following: Handler) -> Answer:
         check(call)
         return following(call)
 

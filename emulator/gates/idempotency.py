@@ -9,15 +9,15 @@ chosen.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from .. import wording
 from ..api import METHODS
-from ..call import Call, Pairs
+from ..call import Answer, Call, Pairs, messages_of
 from ..calls import CALLS_BY_METHOD
 from ..errors import Code, Status
-from ..idempotency import Reply
+from ..idempotency import Flight, Reply
 from ..replies.play import Play
 from . import Gate, Handler
 
@@ -51,7 +51,7 @@ Performed = Callable[[Call, Play], AsyncIterator[bytes]]
 def remembering(performed: Performed) -> Gate:
     """The gate; `performed` plays the streams that are asked for again."""
 
-    def gate(call: Call, following: Handler) -> AsyncIterator[bytes]:
+    def gate(call: Call, following: Handler) -> Answer:
         if call.method not in REMEMBERED:
             return following(call)
         key = call.header(KEY)
@@ -60,7 +60,7 @@ def remembering(performed: Performed) -> Gate:
         mine, request = _whose(call, key), _digest(call)
         if call.session.idempotency.knows(mine):
             return _later(call, following, key, mine, request, performed)
-        return _first(call, following, mine, request)  # which is asked for its messages before another call comes
+        return _first(call, following, mine, request)
 
     return gate
 
@@ -70,7 +70,7 @@ async def _later(
 ) -> AsyncIterator[bytes]:
     reply = await _earlier(call, key, mine, request)
     answered = _first(call, following, mine, request) if reply is None else _again(call, reply, performed)
-    async with aclosing(answered) as messages:  # type: ignore[type-var]
+    async with aclosing(messages_of(call, answered)) as messages:  # type: ignore[type-var]
         async for message in messages:
             yield message
 
@@ -106,30 +106,51 @@ def _leads(call: Call, reply: Reply) -> bool:
     return not reply.operation_id or reply.operation_id in session.operations
 
 
-async def _first(call: Call, following: Handler, mine: bytes, request: bytes) -> AsyncIterator[bytes]:
+def _first(call: Call, following: Handler, mine: bytes, request: bytes) -> Answer:
     """Answer the call, and remember what it was told if it goes well."""
-    entry, memory = call.entry, call.session.idempotency
-    own, sent = tuple(call.headers), list[bytes]()
-    flight = memory.begin(mine, request, entry.id)
+    memory, own = call.session.idempotency, tuple(call.headers)
+    flight = memory.begin(mine, request, call.entry.id)
+    over = True
     try:
-        async with aclosing(following(call)) as messages:  # type: ignore[type-var]
+        answer = following(call)
+        if isinstance(answer, bytes):
+            memory.keep(mine, flight, _reply(call, own, request, [answer]))
+        else:
+            answer, over = _remembered(call, answer, own, mine, flight), False
+        return answer
+    finally:
+        if over:
+            memory.end(mine, flight)
+
+
+async def _remembered(
+    call: Call, answer: AsyncIterator[bytes], own: Sequence[tuple[str, str | bytes]], mine: bytes, flight: Flight
+) -> AsyncIterator[bytes]:
+    """The messages of an answer that takes its time, remembered once all were taken."""
+    entry, memory, sent = call.entry, call.session.idempotency, list[bytes]()
+    try:
+        async with aclosing(answer) as messages:  # type: ignore[type-var]
             async for message in messages:
                 if not entry.streamed:
                     sent.append(message)
                 yield message
-        now = call.session.clock.now()
-        reply = Reply(call.method, request, now, entry.id, entry.rule, entry.operation_id)
-        reply.headers = [pair for pair in call.headers if pair not in own]
-        reply.trailers = list(call.trailers)
-        if entry.streamed:
-            reply.play = entry.play
-        else:
-            reply.messages = sent
-        # The play of a stream holds on to its request.
-        reply.size = len(call.request) + entry.bytes_sent if entry.streamed else sum(map(len, sent))
-        memory.keep(mine, flight, reply)
+        memory.keep(mine, flight, _reply(call, own, flight.request, sent))
     finally:
         memory.end(mine, flight)
+
+
+def _reply(call: Call, own: Sequence[tuple[str, str | bytes]], request: bytes, sent: list[bytes]) -> Reply:
+    """What the call was told, `own` being the headers that it had before a rule gave it others."""
+    entry = call.entry
+    reply = Reply(call.method, request, call.session.clock.now(), entry.id, entry.rule, entry.operation_id)
+    reply.headers = [pair for pair in call.headers if pair not in own]
+    reply.trailers = list(call.trailers)
+    if entry.streamed:
+        reply.play = entry.play
+        reply.size = len(call.request) + entry.bytes_sent  # the play of a stream holds on to its request
+    else:
+        reply.messages, reply.size = sent, sum(map(len, sent))
+    return reply
 
 
 async def _again(call: Call, reply: Reply, performed: Performed) -> AsyncIterator[bytes]:
@@ -140,7 +161,8 @@ async def _again(call: Call, reply: Reply, performed: Performed) -> AsyncIterato
     call.headers = _laid_over(call.headers, reply.headers)
     call.trailers = _laid_over(call.trailers, reply.trailers)
     if reply.play is None:
-        for message in reply.messages:
+        for i, message in enumerate(reply.messages, 1):
+            call.last = i == len(reply.messages)
             yield message
         return
     entry.play = reply.play

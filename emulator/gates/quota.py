@@ -13,7 +13,7 @@ from contextlib import aclosing
 
 from .. import wording
 from ..api import Duration, QuotaFailure, RetryInfo
-from ..call import Call
+from ..call import Answer, Call, messages_of
 from ..clock import SECOND
 from ..errors import Code, Status
 from ..journal import masked
@@ -22,7 +22,7 @@ from ..rules.model_uri import Model
 from . import Handler
 
 
-def gate(call: Call, following: Handler) -> AsyncIterator[bytes]:
+def gate(call: Call, following: Handler) -> Answer:
     """Let `call` in, or raise RESOURCE_EXHAUSTED that says when to come again."""
     session = call.session
     limits = session.quotas.limits(session.book.quotas, call.method)
@@ -38,7 +38,7 @@ async def _holding(call: Call, following: Handler, limits: Sequence[Limit]) -> A
     """The call with a place among those at once, which is free again at its end, whatever that is."""
     slots = _admitted(call, limits)
     try:
-        async with aclosing(following(call)) as messages:  # type: ignore[type-var]
+        async with aclosing(messages_of(call, following(call))) as messages:  # type: ignore[type-var]
             async for message in messages:
                 yield message
     finally:

@@ -20,14 +20,15 @@ from .access import Access
 HEADER = "x-emulator-session"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY = re.compile(r"(?i:api-key) +([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.")
-_OWNED = (
+_NAMING = (
     ("/yandex.cloud.operation.OperationService/", "operation_id"),
     ("/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/", "task_id"),
     ("/yandex.cloud.ai.dataset.v1.DatasetService/", "dataset_id"),
-    ("/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/", "task_id"),
     (METHODS_BY_CALL["completion_batch"], "source_dataset_id"),
 )
 """Methods, by how their paths begin, whose requests name something of a session's, and the field that does."""
+_OWNED = {path: next((field for start, field in _NAMING if path.startswith(start)), "") for path in METHODS}
+"""That field for every method there is, empty where none names anything."""
 
 _NOBODYS = "/grpc."
 
@@ -45,7 +46,8 @@ class Finder:
 
     def find(self, call: Call) -> Session:
         """The session of `call`. Raises INVALID_ARGUMENT for what is no id, and what `Access.check` does."""
-        if call.method.startswith(_NOBODYS):
+        field = _OWNED.get(call.method)
+        if field is None and call.method.startswith(_NOBODYS):
             return self._sessions.default
         named = call.header(HEADER)
         if named is not None:
@@ -55,10 +57,7 @@ class Finder:
             found = _KEY.match(call.header("authorization") or "")
             if found is not None:
                 return self._sessions.named(found[1])
-        for methods, field in _OWNED:
-            if call.method.startswith(methods):
-                return self._owner(call, field) or self._sessions.default
-        return self._sessions.default
+        return (self._owner(call, field) if field else None) or self._sessions.default
 
     @staticmethod
     def checked(id: str) -> str:

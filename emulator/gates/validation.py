@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from .. import wording
@@ -48,10 +49,9 @@ def check(call: Call) -> None:
 def _completion(call: Call) -> None:
     _prompt(call)
     request = call.message
-    model = Model.parse(request.model_uri)
-    limit = CONTEXT.get(model.name)
+    limit = CONTEXT.get(Model.parse(request.model_uri).name)
     # A token is at least one character, so short requests need no count.
-    if limit is not None and sum(len(m.text) for m in request.messages) > limit - 1000:
+    if limit is not None and len(call.request) > limit - 1000:
         used = tokens.input_tokens(request.messages, request.tools)
         if used > limit:
             raise _in_session(call, wording.too_many_tokens(used, limit))
@@ -67,11 +67,11 @@ def _prompt(call: Call) -> None:
     for message in request.messages:
         if message.role not in ROLES:
             raise _in_session(call, wording.invalid_role(message.role))
-        content = message.WhichOneof("Content")
-        if content in (None, "text"):
-            if not message.text:
-                raise _in_session(call, wording.EMPTY_TEXT)
-            _text(call, message.text)
+        text = message.text
+        if text:
+            _text(call, text)
+        elif message.WhichOneof("Content") in (None, "text"):
+            raise _in_session(call, wording.EMPTY_TEXT)
 
 
 def _text(call: Call, text: str) -> None:
@@ -137,8 +137,13 @@ def _few_shot_classify(call: Call) -> None:
     _text(call, request.text)
 
 
+@lru_cache(256)
+def _known(uri: str, pattern: re.Pattern[str]) -> bool:
+    return pattern.fullmatch(uri) is not None
+
+
 def _model(uri: str, pattern: re.Pattern[str]) -> None:
-    if not pattern.fullmatch(uri):
+    if not (_known(uri, pattern) if len(uri) <= 256 else pattern.fullmatch(uri)):
         raise _invalid(wording.INVALID_MODEL_URI)
 
 

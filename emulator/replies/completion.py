@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..api import Alternative, CompletionResponse
@@ -26,6 +27,7 @@ CURRENT_VERSION = "09.02.2025"
 _DATE = re.compile(r"\d\d\.\d\d\.(\d{4})$")
 
 ToolCall = tuple[str, dict[str, Any]]
+_NOT_GIVEN = model.Usage()
 
 
 def model_version(subject: Subject) -> str:
@@ -37,20 +39,51 @@ def text_reply(
     subject: Subject, text: str, status: str = FINAL, usage: model.Usage | None = None, version: str | None = None
 ) -> Any:
     """A reply of text, cut at the request's max_tokens (then TRUNCATED_FINAL)."""
-    limit, truncated = subject.max_tokens, False
-    used = tokens.completion_tokens(text) if limit is not None or _has_usage(subject) else 0
-    if limit is not None and limit > 0 and used > limit:
-        used = limit
-        parts = tokens.split(text)
-        if len(parts) > limit:
-            text, truncated = "".join(parts[:limit]), True
-            status = "TRUNCATED_FINAL" if status == FINAL else status
+    return FixedText(text, status, usage, version).reply(subject)
+
+
+class FixedText:
+    """A reply of text that is the same for everyone: all that a request does not change is prepared."""
+
+    def __init__(
+        self, text: str, status: str = FINAL, usage: model.Usage | None = None, version: str | None = None
+    ) -> None:
+        self._text, self._status, self._usage, self._version = text, status, usage, version
+        self._response = _said(text, status)
+        self._tokens: int | None = None
+
+    def reply(self, subject: Subject) -> Any:
+        """The CompletionResponse for that request, cut at its max_tokens (then TRUNCATED_FINAL)."""
+        limit = subject.max_tokens
+        if limit is None and not _has_usage(subject):
+            return self._copy()
+        if self._tokens is None:
+            self._tokens = tokens.completion_tokens(self._text)
+        used = self._tokens
+        if limit is not None and 0 < limit < used:
+            return self._cut(subject, limit)
+        return _finish(self._copy(), subject, used, self._usage, self._version, limit, False)
+
+    def _copy(self) -> Any:
+        response = CompletionResponse()
+        response.CopyFrom(self._response)
+        return response
+
+    def _cut(self, subject: Subject, limit: int) -> Any:
+        parts = tokens.split(self._text)
+        truncated = len(parts) > limit
+        status = "TRUNCATED_FINAL" if truncated and self._status == FINAL else self._status
+        response = _said("".join(parts[:limit]), status)
+        return _finish(response, subject, limit, self._usage, self._version, limit, truncated)
+
+
+def _said(text: str, status: str) -> Any:
     response = CompletionResponse()
     alternative = response.alternatives.add()
     alternative.message.role = "assistant"
     alternative.message.text = text
     alternative.status = STATUSES[status]
-    return _finish(response, subject, used, usage, version, limit, truncated)
+    return response
 
 
 def tool_reply(
@@ -101,24 +134,27 @@ def _finish(
 ) -> Any:
     if not _has_usage(subject):
         return response
-    given = usage or model.Usage()
-    response.model_version = model_version(subject) if version is None else version
+    given = usage or _NOT_GIVEN
+    if version is None:
+        version = model_version(subject)
+    response.model_version = version
     reasoning = given.reasoning_tokens
     if reasoning is None and subject.request.completion_options.reasoning_options.mode == 2:  # ENABLED_HIDDEN
         reasoning = 16 + used // 2
         if limit is None:
             used += reasoning
-    out = response.usage
-    out.input_text_tokens = _or(
-        given.input_text_tokens, lambda: tokens.input_tokens(subject.request.messages, subject.request.tools)
-    )
-    out.completion_tokens = _or(given.completion_tokens, lambda: used)
+    asked = given.input_text_tokens
+    if asked is None:
+        asked = tokens.input_tokens(subject.request.messages, subject.request.tools)
+    said = used if given.completion_tokens is None else given.completion_tokens
     if truncated:
-        out.completion_tokens = min(out.completion_tokens, used)
-    out.total_tokens = _or(given.total_tokens, lambda: out.input_text_tokens + out.completion_tokens)
+        said = min(said, used)
+    out = response.usage
+    out.input_text_tokens, out.completion_tokens = asked, said
+    out.total_tokens = asked + said if given.total_tokens is None else given.total_tokens
     if reasoning:
         out.completion_tokens_details.reasoning_tokens = reasoning
-    elif reasoning == 0 or _has_details(response.model_version):
+    elif reasoning == 0 or _has_details(version):
         out.completion_tokens_details.SetInParent()
     return response
 
@@ -128,11 +164,8 @@ def _has_usage(subject: Subject) -> bool:
     return subject.call != "batch_row"
 
 
+@lru_cache(64)
 def _has_details(version: str) -> bool:
     """Whether a model of that version sends completion_tokens_details: the field came in 2025."""
     date = _DATE.match(version)
     return date is None or int(date[1]) >= 2025
-
-
-def _or(given: int | None, counted: Any) -> int:
-    return given if given is not None else int(counted())

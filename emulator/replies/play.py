@@ -47,6 +47,14 @@ class Play(Struct):
     metadata: Callable[[], Any] | None = None
     ready: Callable[[], Awaitable[None]] | None = None
 
+    @property
+    def at_once(self) -> bool:
+        """Whether it is a completion of one message that waits for nothing; its failure, if that is what it is, too."""
+        if self.delay:
+            return False
+        cutting = self.cutting
+        return self.failure is not None or (cutting is not None and cutting.whole)
+
     def steps(self) -> Iterator[Step]:
         """The messages of a streamed completion, each with its wait."""
         assert self.cutting is not None

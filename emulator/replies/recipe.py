@@ -35,7 +35,7 @@ from .metadata import LONGEST_PAIRS, rendered, wrong_key, wrong_value
 from .notes import notes_on
 from .play import Play
 from .statuses import Report, ScriptedStatus, compile_status
-from .streams import Cutting, pieces_of
+from .streams import PLAIN, Cutting, pieces_of
 
 RESPONSES: Mapping[str, type[Any]] = {
     **dict.fromkeys(CHATS, CompletionResponse),
@@ -63,11 +63,15 @@ class Recipe(Struct, frozen=True):
     def play(self, rule: str, subject: Subject, context: Context, seed: Seed) -> Play:
         """The answer to this call. Raises ValueError, naming the field, where a template fails."""
         reply = self.reply
-        play = Play(rule, headers=rendered(self.headers, context), trailers=rendered(self.trailers, context))
-        play.delay = draw(reply.delay, seed, "delay") if reply.delay is not None else 0
-        folder = subject.folder.raw if subject.folder is not None else ""
+        play = Play(rule)
+        if self.headers:
+            play.headers = rendered(self.headers, context)
+        if self.trailers:
+            play.trailers = rendered(self.trailers, context)
+        if reply.delay is not None:
+            play.delay = draw(reply.delay, seed, "delay")
         if self.failure is not None:
-            play.failure = self.failure.status(context, folder=folder, call=subject.call)
+            play.failure = self.failure.status(context, folder=_folder(subject), call=subject.call)
             return play
         if subject.call == "generate_image" and self.content is None:
             play.final, play.slow = defaults.picture(subject, seed), True
@@ -77,12 +81,18 @@ class Recipe(Struct, frozen=True):
         final = self.make(subject, context, seed)
         play.final = lambda: final
         if subject.call in CHATS:
-            stop = self.stop.status(context, folder=folder, call=subject.call) if self.stop is not None else None
-            play.cutting = Cutting(reply.stream or model.Stream(), seed, stop, subject.stream)
+            stop = None
+            if self.stop is not None:
+                stop = self.stop.status(context, folder=_folder(subject), call=subject.call)
+            play.cutting = Cutting(reply.stream or PLAIN, seed, stop, subject.stream)
             play.notes = notes_on(final, subject, self.content)
         elif subject.call in MEASURES:
             play.notes = measures.notes_on(final, subject, self.content)
         return play
+
+
+def _folder(subject: Subject) -> str:
+    return subject.folder.raw if subject.folder is not None else ""
 
 
 def compile_reply(
@@ -151,7 +161,10 @@ class _Compiler:
         if content in ("text", "json", "refusal"):
             text = self._text(content)
             short = status or completion.FINAL
-            return lambda s, c, seed: completion.text_reply(s, _call(text, c), short, usage, version), CHATS
+            if isinstance(text, str):
+                fixed = completion.FixedText(text, short, usage, version)
+                return lambda s, c, seed: fixed.reply(s), CHATS
+            return lambda s, c, seed: completion.text_reply(s, text(c), short, usage, version), CHATS
         if content == "tool_calls":
             calls = self._tool_calls()
             short = status or "TOOL_CALLS"
@@ -360,10 +373,6 @@ def _keys(value: Any) -> set[str]:
     if not isinstance(value, dict):
         return set()
     return {key.replace("toolCalls", "tool_calls") for key in value}.union(*map(_keys, value.values()))
-
-
-def _call(text: str | Callable[[Context], str], context: Context) -> str:
-    return text if isinstance(text, str) else text(context)
 
 
 def _as_text(value: Any) -> str:

@@ -34,6 +34,10 @@ MODES: dict[str, Callable[[str, int], list[str]]] = {
 }
 
 
+PLAIN = model.Stream()
+"""What a fixture says that says nothing of streams."""
+
+
 class Step(Struct, frozen=True):
     """One message: wait so many ns after the step before (or FOREVER), then send `message`, or end with `failure`."""
 
@@ -49,6 +53,11 @@ class Cutting(Struct, frozen=True):
     seed: Seed
     stop: Status | None = None
     streaming: bool = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether the final message is all, at once."""
+        return not self.streaming and self.stop is None and self.spec.stall is None
 
 
 def pieces_of(text: str, spec: model.Stream) -> list[str]:

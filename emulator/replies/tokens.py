@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from emulator.replies import graphemes
@@ -47,6 +48,11 @@ _ROLES = {
     "assistant": Fixed(["А", "сси", "стент", ":"]),
 }
 _OPENING = Fixed([*_ROLES["assistant"], "▁[", "EDIT", "ORS", "]", END])
+_FRAME = len(_START) + len(_OPENING)
+_FRAMES = {role: len(pieces) + len(_BREAK) for role, pieces in _ROLES.items()}
+
+_LONGEST_KEPT = 2048
+"""Characters of a text whose count is kept: clients send the same system prompts and histories again and again."""
 
 
 def split(text: str) -> list[str]:
@@ -61,6 +67,11 @@ def split(text: str) -> list[str]:
 
 def count(text: str) -> int:
     """How many pieces `split` makes of `text`."""
+    return _count(text) if len(text) <= _LONGEST_KEPT else len(split(text))
+
+
+@lru_cache(1024)
+def _count(text: str) -> int:
     return len(split(text))
 
 
@@ -80,20 +91,33 @@ def input_tokens(messages: Iterable[Any], tools: Iterable[Any] = ()) -> int:
     A lone user message `hello` costs 15, as recorded, of which 14 are the template's. Tool calls and results cost their
     names, arguments and contents; tools their names, descriptions and parameters.
     """
-    return sum(map(len, prompt(messages, tools)))
+    total = _FRAME
+    for message in messages:
+        text = message.text
+        if text and message.role in _ROLES:
+            total += _FRAMES[message.role] + count(text)
+        else:
+            total += sum(map(len, _message(message)))
+    if tools:
+        total += sum(map(len, _offered(tools)))
+    return total
 
 
 def prompt(messages: Iterable[Any], tools: Iterable[Any] = ()) -> Iterator[Sequence[str]]:
     """The whole prompt in runs of pieces: `Fixed` ones of the chat template, others each cut from a text."""
     yield _START
+    yield from _offered(tools)
+    for message in messages:
+        yield from _message(message)
+    yield _OPENING
+
+
+def _offered(tools: Iterable[Any]) -> Iterator[Sequence[str]]:
     for tool in tools:
         function = tool.function
         yield split(function.name)
         yield split(function.description)
         yield _struct(function.parameters)
-    for message in messages:
-        yield from _message(message)
-    yield _OPENING
 
 
 def _message(message: Any) -> Iterator[Sequence[str]]:

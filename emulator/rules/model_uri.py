@@ -7,6 +7,8 @@ for the name.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from .text import Glob, Text
 
 LATEST = "latest"
@@ -28,6 +30,10 @@ class Model:
     @classmethod
     def parse(cls, uri: str) -> Model:
         """The parts of `uri`; whatever it is, nothing is raised."""
+        return _kept(uri) if len(uri) <= _LONGEST_KEPT else cls._parsed(uri)
+
+    @classmethod
+    def _parsed(cls, uri: str) -> Model:
         _, separator, rest = uri.partition("://")
         if separator:
             folder, _, rest = rest.partition("/")
@@ -54,6 +60,10 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.uri!r})"
+
+
+_LONGEST_KEPT = 256
+_kept = lru_cache(256)(Model._parsed)
 
 
 class ModelPattern:

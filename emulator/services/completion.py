@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from ..call import Call
+from ..call import Answer, Call
 from ..calls import METHODS_BY_CALL
 from ..gates import Handler
 from ..replies.play import Play
 from ..replies.streams import FOREVER
-from .decide import begin, decide
+from .decide import begin, decide, one
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -17,8 +17,10 @@ def handlers() -> Mapping[str, Handler]:
     return {METHODS_BY_CALL["completion"]: _completion}
 
 
-def _completion(call: Call) -> AsyncIterator[bytes]:
+def _completion(call: Call) -> Answer:
     play, _ = decide(call)
+    if play.at_once:
+        return one(call, play)
     call.entry.play = play
     return performed(call, play)
 
@@ -27,7 +29,10 @@ async def performed(call: Call, play: Play) -> AsyncIterator[bytes]:
     """The messages of a completion's play, each at its instant, counted from now. Raises the Status it ends with."""
     clock = call.session.clock
     at = await begin(play, call)
-    for step in play.steps():
+    steps = play.steps()
+    following = next(steps, None)
+    while following is not None:
+        step = following
         if step.wait == FOREVER:
             await clock.forever()
         elif step.wait:
@@ -36,5 +41,9 @@ async def performed(call: Call, play: Play) -> AsyncIterator[bytes]:
             call.at = at
         if step.failure is not None:
             raise step.failure
-        if step.message is not None:
-            yield step.message.SerializeToString(deterministic=True)
+        # A stream's partial messages are one object that grows, so it is serialized before the next is made.
+        raw = step.message.SerializeToString(deterministic=True) if step.message is not None else None
+        following = next(steps, None)
+        if raw is not None:
+            call.last = following is None
+            yield raw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from ..call import Call, parsed
+from ..call import Answer, Call, parsed
 from ..calls import CALLS_BY_METHOD
 from ..engine.choose import apply, choose
 from ..engine.explain import short, story
@@ -28,15 +28,29 @@ def decide(call: Call) -> tuple[Play, str]:
     apply(session.state, delta)
     call.entry.rule = play.rule
     call.entry.notes.extend(play.notes)
-    scripted = dict(play.headers)
-    call.headers = [pair for pair in call.headers if pair[0] not in scripted] + list(play.headers)
+    if play.headers:
+        scripted = dict(play.headers)
+        call.headers = [pair for pair in call.headers if pair[0] not in scripted] + list(play.headers)
     call.trailers.extend(play.trailers)
     return play, f"{delta.identity}/{index}"
 
 
-async def at_once(call: Call) -> AsyncIterator[bytes]:
+def at_once(call: Call) -> Answer:
     """The handler of a method that is answered with one message."""
     play, _ = decide(call)
+    return _later(call, play) if play.delay else one(call, play)
+
+
+def one(call: Call, play: Play) -> bytes:
+    """The one message of a play, due now. Raises the Status that the call ends with instead."""
+    call.at = call.session.clock.now()
+    if play.failure is not None:
+        raise play.failure
+    raw: bytes = play.final().SerializeToString(deterministic=True)
+    return raw
+
+
+async def _later(call: Call, play: Play) -> AsyncIterator[bytes]:
     await begin(play, call)
     yield play.final().SerializeToString(deterministic=True)
 

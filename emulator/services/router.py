@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 
 from ..api import RequestInfo, RpcStatus, pack
-from ..call import Call
+from ..behaviour import RETRY_ATTEMPT
+from ..call import QUIET, Answer, Call
 from ..clock import Monotonic
 from ..errors import Code, Status
 from ..gates import Handler
@@ -21,6 +22,7 @@ from ..gates.session import Finder
 from ..journal import Entry, masked, masked_reply, masked_request
 
 log = logging.getLogger("emulator.calls")
+defects = logging.getLogger("emulator")
 MOST_TRAILER_BYTES = 4096
 """Clients fail with RESOURCE_EXHAUSTED, which SDKs retry, when trailers pass 8 KiB; message and details stay within
 half.
@@ -37,8 +39,8 @@ LONGEST_ID = 256
 _IDS = ("x-request-id", "x-client-request-id")
 
 _CONTROL = "/emulator."
-QUIET = ("/grpc.", _CONTROL)
-"""Methods of tools, not of programs: not in the journal, nor in the log unless at debug, and not counted as calls."""
+_ASIDE = "a"
+"""How the ids of their entries begin."""
 
 
 class Router:
@@ -49,82 +51,115 @@ class Router:
         self._handlers = handlers
         self.services = tuple(sorted({path.split("/")[1] for path in handlers}))
 
-    async def answer(self, call: Call) -> AsyncIterator[bytes]:
-        """The messages of the reply, serialized. Raises the Status it ends with, ready for the wire, if not OK."""
+    def answer(self, call: Call) -> Answer:
+        """What `call` is answered with, serialized. Raises the Status that it ends with, ready for the wire, if not OK;
+        where messages are still to come, so does asking for them.
+        """
         began = Monotonic.now()
         refused = self._open(call, began)
-        entry, clock = call.entry, call.session.clock
         try:
             if refused is not None:
                 raise refused
-            async with aclosing(self._handler(call)(call)) as messages:  # type: ignore[type-var]
+            answer = (self._handlers.get(call.method) or self._handler(call))(call)
+            if not isinstance(answer, bytes):
+                return self._messages(call, answer, began)
+            self._sent(call, answer)
+            call.last = True
+            call.entry.code, call.entry.whole = "OK", True
+        except Exception as failed:
+            raise self._failed(call, failed, began) from None
+        self._close(call, began)
+        return answer
+
+    async def _messages(self, call: Call, answer: AsyncIterator[bytes], began: float) -> AsyncIterator[bytes]:
+        entry = call.entry
+        try:
+            async with aclosing(answer) as messages:  # type: ignore[type-var]
                 async for message in messages:
-                    entry.sent_at.append(call.at or clock.now())
-                    entry.bytes_sent = max(entry.bytes_sent, len(message))
-                    if entry.play is None:
-                        entry.replies.append(masked_reply(call.method, message))
+                    self._sent(call, message)
                     yield message
-            entry.code = "OK"
-            entry.whole = True
-        except Status as status:
-            entry.code, entry.message = status.code.name, status.message
-            entry.whole = True
-            raise for_wire(status, call) from None
+            entry.code, entry.whole = "OK", True
         except (asyncio.CancelledError, GeneratorExit):
             late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
             entry.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
             entry.message = "the client's deadline passed" if late else "the client left"
+            self._close(call, began)
             raise
         except Exception as failed:
+            raise self._failed(call, failed, began) from None
+        self._close(call, began)
+
+    @staticmethod
+    def _sent(call: Call, message: bytes) -> None:
+        """Note a message of the reply."""
+        entry = call.entry
+        entry.sent_at.append(call.at or call.session.clock.now())
+        if len(message) > entry.bytes_sent:
+            entry.bytes_sent = len(message)
+        if entry.play is None:
+            entry.replies.append(masked_reply(call.method, message))
+
+    def _failed(self, call: Call, failed: Exception, began: float) -> Status:
+        """The status, ready for the wire, of a call that ends with an error; its entry is closed."""
+        entry = call.entry
+        if isinstance(failed, Status):
+            status = failed
+            entry.code, entry.message, entry.whole = status.code.name, status.message, True
+        else:
             entry.code, entry.message = "INTERNAL", f"{type(failed).__name__}: {failed}"
-            logging.getLogger("emulator").exception("a defect of the emulator, in %s", call.method)
-            broken = Status(Code.INTERNAL, "a defect of the emulator; its log has the traceback")
-            raise for_wire(broken, call) from None
-        finally:
-            entry.took = Monotonic.now() - began
-            self._close(call)
+            defects.error("a defect of the emulator, in %s", call.method, exc_info=failed)
+            status = Status(Code.INTERNAL, "a defect of the emulator; its log has the traceback")
+        self._close(call, began)
+        return for_wire(status, call)
 
     def _open(self, call: Call, began: float) -> Status | None:
         """Give `call` its session, ids and entry; the refusal of what goes no further than here."""
         refused = None
+        method = call.method
         try:
             session = call.session = self._finder.find(call)
         except Status as status:
             refused, session = status, self._finder.default
             call.session = session
         size = len(call.request)
-        if size > MOST_REQUEST_BYTES and not call.method.startswith(_CONTROL):
+        if size > MOST_REQUEST_BYTES and not method.startswith(_CONTROL):
             text = f"Received message larger than max ({size} vs. {MOST_REQUEST_BYTES})"  # as gRPC words it
             refused, call.request = Status(Code.RESOURCE_EXHAUSTED, text), b""
         session.holders += 1
-        quiet = call.method.startswith(QUIET)
+        quiet = method.startswith(QUIET)
         kind, n = session.counted(quiet)
-        bits = session.seed.bits(kind, n).hex()
-        call.request_id = session.seed.uuid("request", kind, n)
-        trace = bits[:16]
-        call.headers.append(("x-request-id", call.request_id))
-        call.headers.append(("x-server-trace-id", f"{trace}:{bits[16:32]}:{trace}:1"))
+        call.request_id, trace = session.ids(kind, n)
+        headers = call.headers
+        headers.append(("x-request-id", call.request_id))
+        headers.append(("x-server-trace-id", trace))
         client_id = call.header("x-client-request-id")
-        if client_id is not None and len(client_id) <= LONGEST_ID and all(" " <= c <= "~" for c in client_id):
-            call.headers.append(("x-client-request-id", client_id))
-        metadata = masked(tuple(call.metadata))
-        now = session.clock.now()
-        request = masked_request(call.method, call.request)
-        entry = call.entry = Entry(f"{kind[0]}{n}", call.method, "", request, metadata, call.peer, now)
-        entry.request_id = call.request_id
-        entry.deadline = None if call.deadline is None else max(0.0, call.deadline - began)
+        if client_id is not None and len(client_id) <= LONGEST_ID and client_id.isascii() and client_id.isprintable():
+            headers.append(("x-client-request-id", client_id))
+        entry = call.entry = Entry(
+            f"{kind[0]}{n}",
+            method,
+            "",
+            masked_request(method, call.request),
+            masked(call.metadata),
+            call.peer,
+            session.clock.now(),
+            request_id=call.request_id,
+            deadline=None if call.deadline is None else max(0.0, call.deadline - began),
+        )
         if not quiet:
             session.journal.add(entry)
-            session.habits.opened(entry)
+            session.habits.opened(entry, call.header(RETRY_ATTEMPT) or "")
             session.open_calls += 1
             session.clock.enter()
         return refused
 
-    def _close(self, call: Call) -> None:
+    def _close(self, call: Call, began: float) -> None:
         session, entry = call.session, call.entry
+        now = Monotonic.now()
+        entry.took = now - began
         session.holders -= 1
-        session.used = Monotonic.now()
-        if not call.method.startswith(QUIET):
+        session.used = now
+        if not entry.id.startswith(_ASIDE):
             session.clock.leave()
             session.open_calls -= 1
             if session.journal.holds(entry):  # else the session was reset meanwhile
