@@ -70,7 +70,7 @@ def run(command: list[str], folder: Path) -> Run:
     ready = folder / "ready"
     ready.unlink(missing_ok=True)
     began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_environment(folder))
     try:
         while not ready.exists():
             if process.poll() is not None:
@@ -81,6 +81,15 @@ def run(command: list[str], folder: Path) -> Run:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """With bytecode at hand, as pip and the image leave it; a checkout may have none, and may not be allowed to.
+
+    The first round compiles it, which is not counted.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
 
 
 def _resident(pid: int) -> int:

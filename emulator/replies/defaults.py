@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..seed import Seed
 from . import completion, measures
 from .schema import object_for, value_for
 
-_CYRILLIC = re.compile(r"[а-яёА-ЯЁ]")
+_CYRILLIC = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюяАБВГДЕЁЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ")
 _SHOWN = 200
 
 
@@ -51,7 +50,7 @@ def text(subject: Subject, seed: Seed) -> str:
     if subject.response_format is not None:
         return json.dumps({"answer": _excerpt(question)}, ensure_ascii=False)
     results = subject.tool_results if subject.ends_in_tool_results else {}
-    russian = bool(_CYRILLIC.search(question))
+    russian = not _CYRILLIC.isdisjoint(question)
     return (_russian if russian else _english)(subject, _excerpt(question), {k: v[-1].raw for k, v in results.items()})
 
 
