@@ -417,7 +417,9 @@ def _struct_decoder(cls: type[Struct]) -> Decoder:
             field = compiled.get(name) or field_of(name)
             if field is None:
                 where = f"it belongs under `{belongs[name]}`" if name in belongs else ""
-                text = f"no such field here; {where}" if where else _no_such_field(name, list(declared), node.flow_style)
+                text = (
+                    f"no such field here; {where}" if where else _no_such_field(name, list(declared), node.flow_style)
+                )
                 problems.at((*path, name), text)
                 sound = False
                 continue
