@@ -7,7 +7,6 @@ import gc
 import json
 import logging
 import os
-import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +145,8 @@ def _announce(emulator: Emulator, config: Config) -> None:
 
 
 def _announce_tls(emulator: Emulator, config: Config) -> None:
+    import shlex
+
     target = config.advertise_tls or f"localhost:{emulator.tls_port}"
     roots = f" GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={shlex.quote(str(emulator.ca))}" if emulator.ca is not None else ""
     log.info(
