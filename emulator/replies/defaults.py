@@ -11,7 +11,6 @@ from ..calls import MEASURES
 from ..rules.subject import Subject
 from ..seed import Seed
 from . import completion, measures
-from .schema import object_for, value_for
 
 _CYRILLIC = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюяАБВГДЕЁЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ")
 _SHOWN = 200
@@ -39,6 +38,8 @@ def forced_tool(subject: Subject) -> completion.ToolCall | None:
     function = next(iter(tools.values()), None) if choice == "REQUIRED" else tools.get(choice)
     if function is None:
         return None
+    from .schema import object_for
+
     return function.name, object_for(plain_struct(function.parameters), Seed(0).at("tool", function.name))
 
 
@@ -46,6 +47,8 @@ def text(subject: Subject, seed: Seed) -> str:
     """The default reply's text, in the language of the question, or JSON where JSON was asked for."""
     question = subject.question.raw if subject.question is not None else ""
     if subject.schema is not None:
+        from .schema import value_for
+
         return json.dumps(value_for(subject.schema, seed.at("schema")), ensure_ascii=False)
     if subject.response_format is not None:
         return json.dumps({"answer": _excerpt(question)}, ensure_ascii=False)
