@@ -70,7 +70,7 @@ def run(command: list[str], folder: Path) -> Run:
     ready = folder / "ready"
     ready.unlink(missing_ok=True)
     began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_environment(folder))
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_environment())
     try:
         while not ready.exists():
             if process.poll() is not None:
@@ -83,13 +83,9 @@ def run(command: list[str], folder: Path) -> Run:
         process.wait()
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """With bytecode at hand, as pip and the image leave it; a checkout may have none, and may not be allowed to.
-
-    The first round compiles it, which is not counted.
-    """
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**inherited, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+def _environment() -> dict[str, str]:
+    """So that there is bytecode, as pip and the image leave it: the first round, which is not counted, writes it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _resident(pid: int) -> int:
