@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..engine.book import Book, load
-from ..engine.reach import warnings
-from ..engine.verify import unmet
 from ..errors import UsageError
 from ..server import Emulator, quiet, write_ready_file
 from .logs import set_up
@@ -30,8 +28,11 @@ def run(config: Config) -> None:
     set_up(config.log_level, config.log_format)
     followed = _followed(config)
     emulator = Emulator.of(config)
-    for warning in warnings(emulator.book):
-        log.warning("%s", warning)
+    if emulator.book.rules:
+        from ..engine.reach import warnings
+
+        for warning in warnings(emulator.book):
+            log.warning("%s", warning)
     asyncio.run(_serve(emulator, config, followed))
 
 
@@ -165,6 +166,8 @@ def _who_is_known(emulator: Emulator) -> str:
 
 def _tell_unmet(emulator: Emulator) -> None:
     """What rules expected and did not get; verification proper is the test's business."""
+    from ..engine.verify import unmet
+
     for session in emulator.sessions:
         for problem in unmet(session.book, session.state):
             log.warning("%s", problem.text)
