@@ -217,8 +217,7 @@ def _snippets(sources: list[Source]) -> Snippets:
 
 def _warn_of_stars(conditions: model.When | None, warn: Report) -> None:
     """A `*` in a plain comparison of texts is just a star, and hardly ever meant so."""
-    for name in () if conditions is None else conditions.__struct_fields__:
-        value = getattr(conditions, name)
+    for name, value in () if conditions is None else model.given(conditions).items():
         kind = FIELDS.get(name, ("text" if name in ("metadata", "state", "tool_results") else "", ALL_CALLS))[0]
         for key, spec in value.items() if isinstance(value, dict) else ((None, value),):
             if kind in ("text", "texts") and isinstance(spec, str) and "*" in spec:
@@ -254,6 +253,9 @@ def _distinct(rules: list[Rule]) -> list[Rule]:
         n = seen[rule.identity] = seen.get(rule.identity, 0) + 1
         out.append(rule if n == 1 else replace(rule, identity=f"{rule.identity}#{n}"))
     return out
+
+
+_PLAIN_RULE = model.Rule()
 
 
 class _FileCompiler:
@@ -392,7 +394,7 @@ class _FileCompiler:
         if spec.reply is None and spec.operation is None and spec.then is None:
             self.problems.at(at, "the rule says when, but not what: it needs reply, replies or operation")
         for name in ("per", "after_last"):
-            if getattr(spec, name) != getattr(model.Rule(), name):
+            if getattr(spec, name) != getattr(_PLAIN_RULE, name):
                 self.problems.at((*at, name), "this is about a sequence; it goes with replies")
         return (self._recipe(spec.reply or model.Reply(), (*at, "reply")),), ()
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..calls import ALL_CALLS, CONVERSATIONS, TEXTS
-from .model import Condition, When
+from .model import Condition, When, given
 from .operators import Difference, Matcher, compile_condition
 from .paths import check as check_path
 from .subject import Subject
@@ -116,10 +116,9 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
         return Compiled()
     checks: list[Check] = []
     calls = ALL_CALLS
-    for name, (kind, fits) in FIELDS.items():
-        condition = getattr(when, name)
-        if condition is None:
-            continue
+    said = given(when)
+    for name in [name for name in FIELDS if name in said]:
+        condition, (kind, fits) = said[name], FIELDS[name]
         calls &= fits
         if name == "response_format":
             _check_formats(condition, _below(report, name))
@@ -166,7 +165,7 @@ def _check_formats(condition: Condition, report: Report) -> None:
 
 def _mapped(when: When) -> list[tuple[str, dict[str, Condition]]]:
     names = ("tool_results", "options", "metadata", "request", "state")
-    return [(name, getattr(when, name)) for name in names if getattr(when, name) is not None]
+    return [(name, value) for name in names if (value := getattr(when, name)) is not None]
 
 
 def _mapped_clause(

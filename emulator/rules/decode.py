@@ -143,6 +143,13 @@ def _compile(info: Any) -> Decoder:
     raise TypeError(f"{type(info).__name__} can't be the type of a fixture field")
 
 
+def _kept(text: str) -> str:
+    """A copy of a text of the graph, whose memory can't be given back as long as texts are scattered over it: the graph
+    of many rules takes more than all that is made of it.
+    """
+    return text[:1] + text[1:]
+
+
 def _refuse(node: yaml.Node, problems: Problems, path: Path, needed: str) -> Any:
     if node.tag is not BROKEN:
         problems.at(path, f"needs {needed}; {_found(node)}")
@@ -172,7 +179,7 @@ def _nothing(node: yaml.Node, problems: Problems, path: Path) -> Any:
 def _anything(node: yaml.Node, problems: Problems, path: Path) -> Any:
     if isinstance(node, yaml.ScalarNode):
         if node.tag is not PLAIN:
-            return INVALID if node.tag is BROKEN else node.value
+            return INVALID if node.tag is BROKEN else _kept(node.value)
         try:
             return scalar_of(node.value)
         except ValueError as error:
@@ -183,7 +190,7 @@ def _anything(node: yaml.Node, problems: Problems, path: Path) -> Any:
     if isinstance(node, yaml.SequenceNode):
         items = [_anything(item, problems, (*path, index)) for index, item in enumerate(node.value)]
         return INVALID if INVALID in items else items
-    entries = {key.value: _anything(value, problems, (*path, key.value)) for key, value in node.value}
+    entries = {_kept(key.value): _anything(value, problems, (*path, key.value)) for key, value in node.value}
     return INVALID if INVALID in entries.values() else entries
 
 
@@ -200,7 +207,7 @@ def _text_decoder(info: inspect.StrType) -> Decoder:
             problems.at(path, f"needs a text; found nothing ({hint})")
             return INVALID
         if not constrained:
-            return value
+            return _kept(value)
         if len(value) < low:
             problems.at(path, "must not be empty" if low == 1 else f"needs at least {low} characters, has {len(value)}")
         elif high is not None and len(value) > high:
@@ -208,7 +215,7 @@ def _text_decoder(info: inspect.StrType) -> Decoder:
         elif pattern and not pattern.search(value):
             problems.at(path, f"must match `{pattern.pattern}`; {_found(node)}")
         else:
-            return value
+            return _kept(value)
         return INVALID
 
     return text
@@ -366,7 +373,7 @@ def _dict_decoder(info: inspect.DictType) -> Decoder:
         sound = True
         for key_node, value_node in node.value:
             here = (*path, key_node.value)
-            key = key_decoder(key_node, problems, here) if key_decoder else key_node.value
+            key = key_decoder(key_node, problems, here) if key_decoder else _kept(key_node.value)
             value = value_decoder(value_node, problems, here)
             if key is INVALID or value is INVALID:
                 sound = False

@@ -62,6 +62,11 @@ class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ()
 
 
+def given(spec: Struct) -> dict[str, Any]:
+    """The fields of a Struct that say something, where None says nothing, by name."""
+    return {name: value for name, value in msgspec.structs.asdict(spec).items() if value is not None}
+
+
 class Operators(_Strict, frozen=True):
     """How a value is compared; all that are given must hold."""
 

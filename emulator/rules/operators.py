@@ -166,6 +166,12 @@ def _scalars(
     values = [_written(value) for value in written]
     listed = several if several is not None else name == "one_of"
     expected: Any = tuple(values) if listed else values[0]
+    try:
+        return _comparison(name, expected, values, kind, bare)
+    except ValueError as wrong:
+        if not listed:
+            report(path, str(wrong))
+            return None
     problems = 0
     for i, value in enumerate(values):
         try:
@@ -173,8 +179,9 @@ def _scalars(
             _comparison(name, value, (value,), kind, bare)
         except ValueError as error:
             problems += 1
-            report((*path, i) if listed else path, str(error))
-    return None if problems else _comparison(name, expected, values, kind, bare)
+            report((*path, i), str(error))
+    assert problems, values
+    return None
 
 
 def _comparison(name: str, expected: Any, values: Sequence[str], kind: Kind, bare: bool) -> Matcher:
