@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..api import METHODS
-from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS
+from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS, common
 from ..datasets.given import Fixture
 from ..errors import FixtureError, Mistake
 from ..quotas import mistakes_in
@@ -416,13 +416,13 @@ class _FileCompiler:
         """The calls a rule answers: those it names, else every completion it fits, else whatever it fits."""
         fits = when.calls
         for recipe in recipes:
-            fits &= recipe.calls
+            fits = common(fits, recipe.calls)
         if spec.operation is not None and (spec.reply is None and spec.replies is None):
             fits &= OPERATIONS
         if spec.operation is not None and uses_batches(spec.operation):
             fits &= frozenset({"completion_batch"})
         if spec.call is None:
-            calls = fits & COMPLETIONS or fits
+            calls = common(fits, COMPLETIONS) or fits
             if not calls:
                 report((), _misfits(when, recipes))
             elif spec.operation is not None and not calls & OPERATIONS:

@@ -7,11 +7,12 @@ difference is a match, so the code that decides is the code that explains.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from msgspec import Struct
 
-from ..calls import ALL_CALLS, CONVERSATIONS, TEXTS
+from ..calls import ALL_CALLS, CONVERSATIONS, TEXTS, common
 from .model import Condition, When, given
 from .operators import Difference, Matcher, compile_condition
 from .paths import check as check_path
@@ -119,7 +120,7 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
     said = given(when)
     for name in [name for name in FIELDS if name in said]:
         condition, (kind, fits) = said[name], FIELDS[name]
-        calls &= fits
+        calls = common(calls, fits)
         if name == "response_format":
             _check_formats(condition, _below(report, name))
         matcher = compile_condition(condition, kind, _below(report, name))  # type: ignore[arg-type]
@@ -128,14 +129,14 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
     for name, entries in _mapped(when):
         for key, condition in entries.items():
             clause, fits = _mapped_clause(name, key, condition, descriptors, report, prefix)
-            calls &= fits
+            calls = common(calls, fits)
             if clause is not None:
                 checks.append(clause)
     looks = when.tool_results is not None or any("tool_result" in path for path in when.request or ())
     for i, inner in enumerate(when.all or ()):
         compiled = compile_when(inner, descriptors, _below(report, "all", i), prefix)
         checks.extend(compiled.checks)
-        calls, looks = calls & compiled.calls, looks or compiled.looks_at_tool_results
+        calls, looks = common(calls, compiled.calls), looks or compiled.looks_at_tool_results
     if when.any is not None:
         among = [compile_when(w, descriptors, _below(report, "any", i), prefix) for i, w in enumerate(when.any)]
         if not among:
@@ -146,7 +147,7 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
     if when.not_ is not None:
         inner_not = compile_when(when.not_, descriptors, _below(report, "not"), prefix + "not ")
         checks.append(Neither(prefix + "not", inner_not.checks))
-        calls &= inner_not.calls
+        calls = common(calls, inner_not.calls)
         looks = looks or inner_not.looks_at_tool_results
     return Compiled(tuple(checks), calls, looks)
 
@@ -219,6 +220,7 @@ def _results_reader(key: str) -> Callable[[Subject], Any]:
     return results
 
 
+@cache
 def _reader(name: str, fits: frozenset[str]) -> Callable[[Subject], Any]:
     # An `any` may speak of several calls; what a call does not have is absent.
     return lambda subject: getattr(subject, name) if subject.call in fits else None
