@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+import msgspec
 from google.protobuf import descriptor, message
 
 if typing.TYPE_CHECKING:
@@ -107,8 +107,7 @@ def enum_class(full_name: str) -> EnumTypeWrapper:
     return EnumTypeWrapper(POOL.FindEnumTypeByName(full_name))
 
 
-@dataclass(frozen=True, eq=False)
-class Method:
+class Method(msgspec.Struct, frozen=True, eq=False, dict=True):
     """One method: `path` is what travels as `:path`, `service` and the two type names are full names."""
 
     path: str

@@ -52,7 +52,9 @@ def parse(text: str) -> int:
         raise ValueError(f"`{text}` is no duration: 20ms, 1.5s, 5m, 72h, 3d, 1h30m")
     terms = [(*number.partition(".")[::2], unit) for number, unit in _EACH.findall(plain)]
     places = max(len(fraction) for _, fraction, _ in terms)
-    ns = sum(int(whole + fraction.ljust(places, "0")) * _UNITS[unit] for whole, fraction, unit in terms) // 10**places
+    ns: int = (
+        sum(int(whole + fraction.ljust(places, "0")) * _UNITS[unit] for whole, fraction, unit in terms) // 10**places
+    )
     if ns > LONGEST_NS:
         raise ValueError(f"`{text}` is too long: at most 3650d")
     return ns
