@@ -38,12 +38,11 @@ from .comparisons import (
     number,
 )
 from .hints import quote
-from .implication import implies
 from .matcher import All, Any_, Difference, Matcher, Not, Some
 from .model import Condition, Operators
 from .model_uri import Model
 
-__all__ = ["Condition", "Difference", "Kind", "Matcher", "Model", "Operators", "Report", "compile_condition", "implies"]
+__all__ = ["Condition", "Difference", "Kind", "Matcher", "Model", "Operators", "Report", "compile_condition"]
 
 Kind = Literal["text", "texts", "number", "boolean", "list", "model", "value"]
 Report = Callable[[tuple[str | int, ...], str], None]
