@@ -11,7 +11,6 @@ import contextlib
 import errno
 import importlib
 import os
-import pickle
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -89,6 +88,8 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     Arguments, result and exceptions travel pickled. A caller that is cancelled ends the process. Raises what the
     function raises, and RuntimeError where the process dies, as it does when memory runs out.
     """
+    import pickle
+
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -119,6 +120,8 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def main() -> None:
     """The other process: one function called, its result told on what was standard output."""
+    import pickle
+
     told = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     module, name, arguments = pickle.load(sys.stdin.buffer)

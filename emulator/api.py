@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from google.protobuf import descriptor_pool, message_factory
+import msgspec
+from google.protobuf import descriptor, message
 
 if typing.TYPE_CHECKING:
-    from google.protobuf import message
     from google.protobuf.descriptor import Descriptor, FileDescriptor
+    from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 _M = typing.TypeVar("_M", bound="message.Message")
@@ -52,23 +52,48 @@ def _files(descriptor_set: bytes) -> Iterator[bytes]:
         at += length
 
 
-def _load() -> tuple[descriptor_pool.DescriptorPool, tuple[FileDescriptor, ...]]:
-    pool = descriptor_pool.DescriptorPool()
-    # The stubs know nothing of the descriptor that AddSerializedFile returns.
-    add: typing.Any = pool.AddSerializedFile
-    return pool, tuple(add(file) for file in _files(DESCRIPTORS.read_bytes()))
+# The extension that protobuf's own modules make pools and classes with. Through `descriptor_pool` and `message_factory`
+# the same are made, but with them comes the implementation in pure Python, which takes 5 ms and a megabyte.
+_extension: typing.Any = getattr(descriptor, "_message", None)
+
+
+def _load() -> tuple[DescriptorPool, tuple[FileDescriptor, ...]]:
+    if _extension is None:
+        from google.protobuf.descriptor_pool import DescriptorPool
+
+        pool: typing.Any = DescriptorPool()
+    else:
+        pool = _extension.DescriptorPool()
+    return pool, tuple(pool.AddSerializedFile(file) for file in _files(DESCRIPTORS.read_bytes()))
 
 
 POOL, _FILES = _load()
+_classes: dict[str, type[typing.Any]] = {}
 
 
-@cache
 def message_class(full_name: str) -> type[typing.Any]:
     """The class of a message, e.g. `message_class("google.protobuf.Duration")`: a subclass of protobuf's `Message`.
 
     It is typed loosely, since its fields are known to the pool alone. Raises KeyError for a name the pool doesn't hold.
     """
-    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(full_name))
+    made = _classes.get(full_name)
+    return made if made is not None else _make_class(POOL.FindMessageTypeByName(full_name))
+
+
+def _make_class(of: Descriptor) -> type[typing.Any]:
+    """The class of a message, and those of all messages it can hold, as `message_factory` would make them."""
+    made: type[typing.Any]
+    if _extension is None:
+        from google.protobuf.message_factory import GetMessageClass
+
+        _classes[of.full_name] = made = GetMessageClass(of)
+        return made
+    body = {"DESCRIPTOR": of, "__module__": None}
+    _classes[of.full_name] = made = _extension.MessageMeta(of.name, (message.Message,), body)
+    for field in of.fields:
+        if field.message_type is not None:
+            message_class(field.message_type.full_name)
+    return made
 
 
 def enum_class(full_name: str) -> EnumTypeWrapper:
@@ -82,8 +107,7 @@ def enum_class(full_name: str) -> EnumTypeWrapper:
     return EnumTypeWrapper(POOL.FindEnumTypeByName(full_name))
 
 
-@dataclass(frozen=True, eq=False)
-class Method:
+class Method(msgspec.Struct, frozen=True, eq=False, dict=True):
     """One method: `path` is what travels as `:path`, `service` and the two type names are full names."""
 
     path: str

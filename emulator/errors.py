@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Code(enum.IntEnum):
@@ -57,8 +56,7 @@ class Status(Exception):
         self.trailers = dict(trailers or {})
 
 
-@dataclass(frozen=True, order=True)
-class Mistake:
+class Mistake(NamedTuple):
     """One thing wrong in a fixture: where it stands (1-based line and column; 0 means the whole file) and what was
     meant.
     """

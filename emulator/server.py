@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,23 +22,19 @@ from .addresses import reachable
 from .call import Call
 from .clock import Clock
 from .config import Config, from_values
-from .control import Control, timestamp
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import auth, checking, guarded, idempotency, quota, validation
+from .gates import Handler, auth, checking, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
 from .services import (
-    batch,
-    batch_inference,
     classification,
     completion,
-    dataset,
     embeddings,
     endpoint,
     generation,
-    iam_token,
+    late,
     operation,
     reflection,
     tokenizer,
@@ -250,17 +246,58 @@ class Emulator(Steering):
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),
             **guarded({**tokenizer.handlers(), **embeddings.handlers(), **classification.handlers()}, gates),
-            **guarded({**dataset.handlers(self._web), **batch.handlers(), **batch_inference.handlers()}, gates),
-            **iam_token.handlers(),
+            **guarded(self._batch_services(), gates),
             **endpoint.handlers(self._address),
             **self._health.handlers(),
             **reflection.handlers(lambda: router.services),
-            **Control(self.sessions, access, lambda: self._about(router)).handlers(),
+            **self._steering_services(access, lambda: self._about(router)),
         }
         router = Router(Finder(self.sessions, access, self.config.session_from == "api-key"), handlers)
         return router
 
+    def _batch_services(self) -> Mapping[str, Handler]:
+        def datasets() -> Mapping[str, Handler]:
+            from .services import dataset
+
+            return dataset.handlers(self._web)
+
+        def batches() -> Mapping[str, Handler]:
+            from .services import batch
+
+            return batch.handlers()
+
+        def tasks() -> Mapping[str, Handler]:
+            from .services import batch_inference
+
+            return batch_inference.handlers()
+
+        return {
+            **late("yandex.cloud.ai.dataset.v1.DatasetService", datasets),
+            **late("yandex.cloud.ai.foundation_models.v1.TextGenerationBatchService", batches),
+            **late("yandex.cloud.ai.batch_inference.v1.BatchInferenceService", tasks),
+        }
+
+    def _steering_services(self, access: Access, about: Callable[[], Mapping[str, Any]]) -> Mapping[str, Handler]:
+        sessions = self.sessions
+
+        def tokens() -> Mapping[str, Handler]:
+            from .services import iam_token
+
+            return iam_token.handlers()
+
+        def control() -> Mapping[str, Handler]:
+            from .control import Control
+
+            return Control(sessions, access, about).handlers()
+
+        return {
+            **late("yandex.cloud.iam.v1.IamTokenService", tokens),
+            **late("emulator.v1.ControlService", control),
+        }
+
     def _about(self, router: Router) -> Mapping[str, Any]:
+        from .control import timestamp
+
         http = self.http_target or ""
         return {
             "target": self.target,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .behaviour import Habits
 from .clock import Clock, Monotonic
@@ -21,7 +21,7 @@ from .datasets import VALIDATION, Datasets
 from .engine.book import Book, Rule
 from .engine.choose import State
 from .engine.layers import Layer, placed, stacked
-from .engine.verify import Report, Tally, verify
+from .engine.tally import Tally
 from .errors import Code, Status
 from .iam import Tokens
 from .idempotency import Idempotency
@@ -30,6 +30,9 @@ from .operations import Operations
 from .quotas import Quotas
 from .rules.accounts import OPEN, REQUIRED, Auth
 from .seed import Seed, as_uuid
+
+if TYPE_CHECKING:
+    from .engine.verify import Report
 
 PARTS = (
     "rules",
@@ -228,6 +231,8 @@ class Session:
 
     def verify(self, checks: Sequence[str]) -> Report:
         """Hold what happened against what was expected; `checks` as in `engine.verify.CHECKS`."""
+        from .engine.verify import verify
+
         return verify(self.book, self.state, self.tally, self.operations, self.journal, checks)
 
     def reset(self, parts: Sequence[str] = ()) -> None:

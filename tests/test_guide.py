@@ -34,7 +34,7 @@ import pytest
 
 from emulator import Emulator
 from emulator.api import METHODS, message_class
-from emulator.cli import cli
+from emulator.cli.commands import cli
 from emulator.engine.book import load
 from emulator.engine.verify import CHECKS, Report
 from emulator.recorded import Recorded

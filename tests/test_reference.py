@@ -21,7 +21,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from emulator.cli import cli
+from emulator.cli.commands import cli
 from emulator.rules import model, sandbox
 from emulator.rules.duration import Spread
 

@@ -1,148 +1,57 @@
-"""The command line. Each command is a module that is imported when it is run, so that `serve` starts quickly.
+"""The command line: `main`, and what can go wrong in words. The commands themselves are in `commands`.
 
-Options of `serve` come from `Config`, where they are declared once; here they become flags and `FM_EMULATOR_*`
-variables. Nothing but this package prints, and nothing else exits.
+Nothing but this package prints, and nothing else exits.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-import click
-
-from .. import __version__
-from ..config import ENVIRONMENT_PREFIX, Config
+from ..config import from_values
 from ..errors import FixtureError, UsageError
-
-Function = Callable[..., Any]
-
-
-def options_of(*names: str) -> Callable[[Function], Function]:
-    """Flags for these fields of `Config`; all of them if none is named."""
-
-    def decorate(function: Function) -> Function:
-        for field in reversed(dataclasses.fields(Config)):
-            if not names or field.name in names:
-                function = _option(field)(function)
-        return function
-
-    return decorate
+from .plain import options_in
 
 
-def _option(field: dataclasses.Field[Any]) -> Callable[[Function], Function]:
-    about = field.metadata
-    flag = "--" + field.name.replace("_", "-")
-    settings: dict[str, Any] = {
-        "help": about["help"],
-        "envvar": ENVIRONMENT_PREFIX + field.name.upper(),
-        "show_envvar": True,
-        "default": field.default,
-    }
-    if about["kind"] is bool:
-        return click.option(flag, is_flag=True, **settings)
-    if about.get("many"):
-        settings |= {"multiple": True, "default": None, "type": _Path() if field.name == "fixtures" else str}
-    elif "choices" in about:
-        settings |= {"type": click.Choice(about["choices"])}
-    else:
-        settings |= {"type": about["kind"], "show_default": field.default is not None}
-    return click.option(flag, field.name, metavar=about["metavar"], **settings)
-
-
-class _Path(click.ParamType):  # type: ignore[type-arg]
-    """A path; an environment variable holds several, separated as the system separates paths."""
-
-    name = "path"
-    envvar_list_splitter = os.pathsep
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value
-
-
-class _Group(click.Group):
-    """Finds commands by name in this package, and turns the errors that people can mend into a line and a status."""
-
-    COMMANDS = (
-        "serve",
-        "exec",
-        "check",
-        "try",
-        "explain",
-        "calls",
-        "verify",
-        "ops",
-        "clock",
-        "rules",
-        "reset",
-        "snapshot",
-        "sessions",
-        "init",
-        "schema",
-        "healthcheck",
-    )
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.COMMANDS:
-            return None
-        from importlib import import_module
-
-        module = import_module(f".{'try_' if cmd_name == 'try' else cmd_name}", __name__)
-        command: click.Command = module.command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as failed:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.COMMANDS, 1)
-            there = f"Did you mean {near[0]}?" if near else f"There are {', '.join(self.COMMANDS)}."
-            raise click.UsageError(f"{failed.format_message()} {there}", ctx) from None
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for given in args:
-            if any("\ud800" <= character <= "\udfff" for character in given):
-                raise click.UsageError(f"an argument is not text in UTF-8: {given!r}", ctx)
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except FixtureError as failed:
-            for mistake in failed.mistakes:
-                click.echo(str(mistake), err=True)
-            n = len(failed.mistakes)
-            click.echo(f"{n} mistake{'s' if n > 1 else ''}; nothing was loaded", err=True)
-            ctx.exit(1)
-        except UsageError as failed:
-            click.echo(f"fm-emulator: {failed}", err=True)
-            ctx.exit(1)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="fm-emulator")
-def cli() -> None:
-    """A local emulator of Yandex Cloud's Foundation Models gRPC API that answers from YAML rules."""
+def told(failed: FixtureError | UsageError) -> str:
+    """An error that people can mend, as they are told."""
+    if isinstance(failed, UsageError):
+        return f"fm-emulator: {failed}"
+    n = len(failed.mistakes)
+    return "\n".join([*map(str, failed.mistakes), f"{n} mistake{'s' if n > 1 else ''}; nothing was loaded"])
 
 
 def main() -> None:
     """The console script."""
-    if sys.argv[1:2] == ["serve"]:  # a container's first process is not ended by a signal that it does not handle
+    serves = sys.argv[1:2] == ["serve"]
+    if serves:  # a container's first process is not ended by a signal that it does not handle
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gc.disable()  # nothing of what is imported goes away again; `serve` turns it on once it serves
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    values = options_in(sys.argv[2:], os.environ) if serves else None
+    if values is not None:
+        sys.exit(_serve(values))
+    from .commands import cli
+
     cli(prog_name="fm-emulator")
+
+
+def _serve(values: Mapping[str, Any]) -> int:
+    """What `commands.cli` does for `serve`, without click; the exit status."""
+    from .serving import run
+
+    try:
+        run(from_values(values))
+    except (FixtureError, UsageError) as failed:
+        print(told(failed), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nAborted!", file=sys.stderr)
+        return 1
+    return 0

@@ -15,7 +15,7 @@ import click
 from ..behind import Behind
 from ..config import ENVIRONMENT_PREFIX, LOG_LEVELS, Config, from_values
 from ..server import Emulator, quiet
-from . import options_of
+from .commands import options_of
 from .logs import set_up
 
 OPTIONS = (

@@ -13,7 +13,7 @@ import click
 from ..calls import METHODS_BY_CALL, TEXTS
 from ..config import from_values
 from ..errors import Status, UsageError
-from . import options_of
+from .commands import options_of
 
 MODELS = {
     "generate_image": ("art", "yandex-art"),

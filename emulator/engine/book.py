@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..api import METHODS
-from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS
+from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS, common
 from ..datasets.given import Fixture
 from ..errors import FixtureError, Mistake
 from ..quotas import mistakes_in
@@ -235,8 +235,7 @@ def _snippets(sources: list[Source]) -> Snippets:
 
 def _warn_of_stars(conditions: model.When | None, warn: Report) -> None:
     """A `*` in a plain comparison of texts is just a star, and hardly ever meant so."""
-    for name in () if conditions is None else conditions.__struct_fields__:
-        value = getattr(conditions, name)
+    for name, value in () if conditions is None else model.given(conditions).items():
         kind = FIELDS.get(name, ("text" if name in ("metadata", "state", "tool_results") else "", ALL_CALLS))[0]
         for key, spec in value.items() if isinstance(value, dict) else ((None, value),):
             if kind in ("text", "texts") and isinstance(spec, str) and "*" in spec:
@@ -272,6 +271,9 @@ def _distinct(rules: list[Rule]) -> list[Rule]:
         n = seen[rule.identity] = seen.get(rule.identity, 0) + 1
         out.append(rule if n == 1 else replace(rule, identity=f"{rule.identity}#{n}"))
     return out
+
+
+_PLAIN_RULE = model.Rule()
 
 
 class _FileCompiler:
@@ -410,7 +412,7 @@ class _FileCompiler:
         if spec.reply is None and spec.operation is None and spec.then is None:
             self.problems.at(at, "the rule says when, but not what: it needs reply, replies or operation")
         for name in ("per", "after_last"):
-            if getattr(spec, name) != getattr(model.Rule(), name):
+            if getattr(spec, name) != getattr(_PLAIN_RULE, name):
                 self.problems.at((*at, name), "this is about a sequence; it goes with replies")
         return (self._recipe(spec.reply or model.Reply(), (*at, "reply")),), ()
 
@@ -432,13 +434,13 @@ class _FileCompiler:
         """The calls a rule answers: those it names, else every completion it fits, else whatever it fits."""
         fits = when.calls
         for recipe in recipes:
-            fits &= recipe.calls
+            fits = common(fits, recipe.calls)
         if spec.operation is not None and (spec.reply is None and spec.replies is None):
             fits &= OPERATIONS
         if spec.operation is not None and uses_batches(spec.operation):
             fits &= frozenset({"completion_batch"})
         if spec.call is None:
-            calls = fits & COMPLETIONS or fits
+            calls = common(fits, COMPLETIONS) or fits
             if not calls:
                 report((), _misfits(when, recipes))
             elif spec.operation is not None and not calls & OPERATIONS:

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import Mistake
 from ..rules import model
 from ..rules.conditions import FIELDS
-from ..rules.operators import implies
+from ..rules.implication import implies
 from .book import Book, Rule
 
 MOST_RULES = 1000

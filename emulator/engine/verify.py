@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ..calls import CALLS_BY_METHOD
 from ..errors import UsageError
@@ -20,6 +20,7 @@ from .book import Book, Rule
 from .choose import State
 from .explain import short
 from .query import head, subject_of
+from .tally import MOST_DETAILS, Count, Tally, times, without_command
 
 if TYPE_CHECKING:
     from xml.etree import ElementTree
@@ -32,61 +33,17 @@ CHECKS = ("expect", "times", "unmatched", "unread", "unfetched")
 DEFAULT_CHECKS = ("expect", "times")
 """What is checked where nobody says what."""
 
-MOST_DETAILS = 100
-"""Calls of each kind that are told one by one; of more it is said how many there were."""
-
 MOST_LOOKED_AT = 200
 """Calls among which the nearest is looked for."""
 
-_UNTOLD = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNTOLD = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled when first needed: that takes 3 ms
+
 _HELD = {
     "times": "times: no call came to a rule whose times were used up",
     "unmatched": "unmatched: a rule answered every call",
     "unread": "unread: every stream was read to its end",
     "unfetched": "unfetched: a Get has told the end of every operation",
 }
-
-
-class Detail(Struct, frozen=True):
-    """One call that is to be told of: its entry's id, what it was, and why if that is known already."""
-
-    id: str
-    head: str
-    text: str = ""
-
-
-class Count(Struct):
-    """How many there were, and the first of them."""
-
-    n: int = 0
-    details: list[Detail] = field(default_factory=list)
-
-    def add(self, entry: Entry, text: str = "") -> None:
-        """Count a call."""
-        self.n += 1
-        if len(self.details) < MOST_DETAILS:
-            self.details.append(Detail(entry.id, head(entry), text))
-
-
-class Tally:
-    """What a session's calls have come to that verification asks about."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin again."""
-        self.unmatched, self.spent, self.unread = Count(), Count(), Count()
-
-    def closed(self, entry: Entry) -> None:
-        """A call is over."""
-        if entry.unmatched:
-            self.unmatched.add(entry, _told(entry.message) if entry.story else "")
-        if entry.spent:
-            have = "have answered all their" if len(entry.spent) > 1 else "has answered all its"
-            self.spent.add(entry, f"{' and '.join(entry.spent)} {have} times, and no other rule answers")
-        if entry.code == "CANCELLED" and not entry.whole and entry.kind == "completion" and entry.streamed:
-            self.unread.add(entry, f"the client left after {_times(entry.sent, 'message')}, before the end")
 
 
 class Problem(Struct, frozen=True):
@@ -108,7 +65,7 @@ class Report(Struct, frozen=True):
 
     def text(self) -> str:
         """The verdict for people, a line or several for each problem."""
-        lines = [_times(len(self.problems), "problem") if self.problems else "everything is as expected"]
+        lines = [times(len(self.problems), "problem") if self.problems else "everything is as expected"]
         for problem in self.problems:
             first, *more = problem.text.splitlines() or [""]
             lines.append(f"✗ {problem.check}: {first}")
@@ -152,7 +109,7 @@ def _case(suite: ElementTree.Element, check: str, name: str) -> ElementTree.Elem
 
 def _sound(text: str) -> str:
     """`text` without what XML can't hold."""
-    return _UNTOLD.sub("\N{REPLACEMENT CHARACTER}", text)
+    return re.sub(_UNTOLD, "\N{REPLACEMENT CHARACTER}", text)
 
 
 def verify(
@@ -233,7 +190,7 @@ def _misses(rule: Rule, state: State) -> bool:
 def _chosen(rule: Rule, state: State) -> str:
     assert rule.expect is not None
     n = state.chosen.get(rule.identity, 0)
-    return f"{rule.label}: chosen {_times(n, 'time')}, expected {wanted(rule.expect)}"
+    return f"{rule.label}: chosen {times(n, 'time')}, expected {wanted(rule.expect)}"
 
 
 def _explained(problem: Problem, rule: Rule, state: State, journal: Journal) -> Problem:
@@ -278,7 +235,7 @@ def _listed(check: str, count: Count, what: str) -> list[Problem]:
 
 def _rest(check: str, count: Count, what: str) -> list[Problem]:
     more = count.n - len(count.details)
-    return [Problem(check, "", f"and {_times(more, 'more call', 'more calls')} {what}")] if more > 0 else []
+    return [Problem(check, "", f"and {times(more, 'more call', 'more calls')} {what}")] if more > 0 else []
 
 
 def _unmatched(book: Book, state: State, tally: Tally, journal: Journal) -> list[Problem]:
@@ -291,7 +248,7 @@ def _unmatched(book: Book, state: State, tally: Tally, journal: Journal) -> list
         entry = journal.get(each.id) if not text else None
         subject = subject_of(entry, state.scenario) if entry is not None and entry.unmatched else None
         if subject is not None:
-            text = _told(short(book, state, subject, each.id))
+            text = without_command(short(book, state, subject, each.id))
         problems.append(Problem("unmatched", each.id, f"{each.head}: {text or 'no rule matched this call'}"))
     return problems + _rest("unmatched", tally.unmatched, "that no rule matched")
 
@@ -300,14 +257,9 @@ def _unread(tally: Tally, journal: Journal) -> list[Problem]:
     problems = _listed("unread", tally.unread, "whose client left before the end")
     for entry in journal:
         if entry.code is None and entry.kind == "completion" and entry.streamed:
-            text = f"{head(entry)}: still open, {_times(entry.sent, 'message')} sent so far"
+            text = f"{head(entry)}: still open, {times(entry.sent, 'message')} sent so far"
             problems.append(Problem("unread", entry.id, text))
     return problems
-
-
-def _told(text: str) -> str:
-    """The account of a status without the command that tells more, which is for those who read a log."""
-    return text.rpartition("; `fm-emulator explain")[0] or text
 
 
 # -- operations
@@ -325,16 +277,12 @@ def _unfetched(operations: Operations, journal: Journal) -> list[Problem]:
         problems.append(Problem("unfetched", record.id, text))
     more = len(left) - len(problems)
     if more:
-        problems.append(Problem("unfetched", "", f"and {_times(more, 'more operation')} whose end no Get has told"))
+        problems.append(Problem("unfetched", "", f"and {times(more, 'more operation')} whose end no Get has told"))
     return problems
 
 
 def _cancelled(ended: object) -> bool:
     return getattr(ended, "status", None) == "CANCELED"
-
-
-def _times(n: int, one: str, many: str = "") -> str:
-    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 assert set(_HELD) | {"expect"} == set(CHECKS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +11,8 @@ from ..calls import MEASURES
 from ..rules.subject import Subject
 from ..seed import Seed
 from . import completion, measures
-from .schema import object_for, value_for
 
-_CYRILLIC = re.compile(r"[а-яёА-ЯЁ]")
+_CYRILLIC = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюяАБВГДЕЁЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ")
 _SHOWN = 200
 
 
@@ -40,6 +38,8 @@ def forced_tool(subject: Subject) -> completion.ToolCall | None:
     function = next(iter(tools.values()), None) if choice == "REQUIRED" else tools.get(choice)
     if function is None:
         return None
+    from .schema import object_for
+
     return function.name, object_for(plain_struct(function.parameters), Seed(0).at("tool", function.name))
 
 
@@ -47,11 +47,13 @@ def text(subject: Subject, seed: Seed) -> str:
     """The default reply's text, in the language of the question, or JSON where JSON was asked for."""
     question = subject.question.raw if subject.question is not None else ""
     if subject.schema is not None:
+        from .schema import value_for
+
         return json.dumps(value_for(subject.schema, seed.at("schema")), ensure_ascii=False)
     if subject.response_format is not None:
         return json.dumps({"answer": _excerpt(question)}, ensure_ascii=False)
     results = subject.tool_results if subject.ends_in_tool_results else {}
-    russian = bool(_CYRILLIC.search(question))
+    russian = not _CYRILLIC.isdisjoint(question)
     return (_russian if russian else _english)(subject, _excerpt(question), {k: v[-1].raw for k, v in results.items()})
 
 

@@ -20,10 +20,11 @@ CUTS = (*MODES, "pieces")
 
 def merged(reply: model.Reply, *under: model.Reply | model.Defaults | None) -> model.Reply:
     """`reply` with what it leaves out taken from `under`, the nearest first; streams are merged field by field."""
+    layers = [layer for layer in under if layer is not None]
+    if not layers and type(reply) is model.Reply:
+        return reply
     values = {name: getattr(reply, name) for name in model.Reply.__struct_fields__}
-    for layer in under:
-        if layer is None:
-            continue
+    for layer in layers:
         said = says_something(model.Reply(**{name: values[name] for name in (*CONTENT, "stream")}))
         for name in values:
             theirs = getattr(layer, name, UNSET)

@@ -7,7 +7,6 @@ what depends on the request.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -282,6 +281,8 @@ class _Compiler:
         if content in ("image", "message", "error", *measures.ANSWERED):
             self.report(("status",), f"{content} has no alternative to give a status to; leave it out")
         elif name not in completion.STATUSES or name == "UNSPECIFIED":
+            import difflib
+
             near = difflib.get_close_matches(name, completion.STATUSES, 1)
             names = [n for n in completion.STATUSES if n != "UNSPECIFIED"]
             self.report(

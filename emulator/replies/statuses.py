@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -101,6 +100,8 @@ def code_named(name: str, report: Callable[[str], None]) -> Code:
     elif name.isdecimal():
         report(f"give the code by its name: {_BY_NUMBER.get(name, 'UNAVAILABLE, RESOURCE_EXHAUSTED, ...')}")
     else:
+        import difflib
+
         near = difflib.get_close_matches(name, Code.__members__, 1)
         codes = ", ".join(code.name for code in Code if code)
         report(f"no such status code: {name[:60]}; " + (f"did you mean {near[0]}?" if near else f"there are {codes}"))

@@ -8,6 +8,7 @@ one token, which is why Cyrillic pieces are longer here than Latin ones.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -15,8 +16,7 @@ from typing import Any
 
 from emulator.replies import graphemes
 
-_PIECE = re.compile(
-    r"""
+_PIECE = r"""
       [ ]?[A-Za-z\u00c0-\u024f]{1,8}
     | [ ]?[\u0400-\u0481\u048a-\u052f]{1,12}
     | [ ]?[0-9]{1,3}
@@ -26,9 +26,13 @@ _PIECE = re.compile(
     | [ \t]{1,16}
     | [ ]?\S
     | \s
-    """,
-    re.VERBOSE,
-)
+"""
+
+
+@functools.cache
+def _piece() -> re.Pattern[str]:
+    """Compiled when first needed, which takes a millisecond."""
+    return re.compile(_PIECE, re.VERBOSE)
 
 
 class Fixed(tuple[str, ...]):
@@ -61,7 +65,7 @@ def split(text: str) -> list[str]:
     A space belongs to the piece after it, a punctuation mark is a piece, a long word is several. No piece ends within a
     grapheme cluster. The pieces of a text cut after a piece are the same pieces.
     """
-    pieces: list[str] = _PIECE.findall(text)
+    pieces: list[str] = _piece().findall(text)
     return pieces if graphemes.separate(text) else _whole(pieces, text)
 
 

@@ -7,13 +7,14 @@ difference is a match, so the code that decides is the code that explains.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from msgspec import Struct
 
-from ..calls import ALL_CALLS, CONVERSATIONS, TEXTS
+from ..calls import ALL_CALLS, CONVERSATIONS, TEXTS, common
 from .matcher import Overrun, any_of
-from .model import Condition, When
+from .model import Condition, When, given
 from .operators import Difference, Matcher, compile_condition
 from .paths import check as check_path
 from .subject import Subject
@@ -141,11 +142,10 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
         return Compiled()
     checks: list[Check] = []
     calls = ALL_CALLS
-    for name, (kind, fits) in FIELDS.items():
-        condition = getattr(when, name)
-        if condition is None:
-            continue
-        calls &= fits
+    said = given(when)
+    for name in [name for name in FIELDS if name in said]:
+        condition, (kind, fits) = said[name], FIELDS[name]
+        calls = common(calls, fits)
         if name == "response_format":
             _check_formats(condition, _below(report, name))
         matcher = compile_condition(condition, kind, _below(report, name))  # type: ignore[arg-type]
@@ -154,14 +154,14 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
     for name, entries in _mapped(when):
         for key, condition in entries.items():
             clause, fits = _mapped_clause(name, key, condition, descriptors, report, prefix)
-            calls &= fits
+            calls = common(calls, fits)
             if clause is not None:
                 checks.append(clause)
     looks = when.tool_results is not None or any("tool_result" in path for path in when.request or ())
     for i, inner in enumerate(when.all or ()):
         compiled = compile_when(inner, descriptors, _below(report, "all", i), prefix)
         checks.extend(compiled.checks)
-        calls, looks = calls & compiled.calls, looks or compiled.looks_at_tool_results
+        calls, looks = common(calls, compiled.calls), looks or compiled.looks_at_tool_results
     if when.any is not None:
         among = [compile_when(w, descriptors, _below(report, "any", i), prefix) for i, w in enumerate(when.any)]
         if not among:
@@ -172,7 +172,7 @@ def compile_when(when: When | None, descriptors: Descriptors, report: Report, pr
     if when.not_ is not None:
         inner_not = compile_when(when.not_, descriptors, _below(report, "not"), prefix + "not ")
         checks.append(Neither(prefix + "not", inner_not.checks))
-        calls &= inner_not.calls
+        calls = common(calls, inner_not.calls)
         looks = looks or inner_not.looks_at_tool_results
     return Compiled(tuple(checks), calls, looks)
 
@@ -191,7 +191,7 @@ def _check_formats(condition: Condition, report: Report) -> None:
 
 def _mapped(when: When) -> list[tuple[str, dict[str, Condition]]]:
     names = ("tool_results", "options", "metadata", "request", "state")
-    return [(name, getattr(when, name)) for name in names if getattr(when, name) is not None]
+    return [(name, value) for name in names if (value := getattr(when, name)) is not None]
 
 
 def _mapped_clause(
@@ -245,6 +245,7 @@ def _results_reader(key: str) -> Callable[[Subject], Any]:
     return results
 
 
+@cache
 def _reader(name: str, fits: frozenset[str]) -> Callable[[Subject], Any]:
     # An `any` may speak of several calls; what a call does not have is absent.
     return lambda subject: getattr(subject, name) if subject.call in fits else None

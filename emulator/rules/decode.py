@@ -2,7 +2,8 @@
 
 A scalar is read by the YAML 1.2 core schema and then by the type of its field: in a text field `no`, `12:30` and `+20`
 are texts. Types are what msgspec knows (Structs, list, tuple, dict, Literal, Enum, unions told apart by the kind of
-node) and classes with the hooks of `FromScalar`. A type is compiled once, on first use.
+node) and classes with the hooks of `FromScalar`. A type is compiled once, on first use, and a Struct field by field:
+most files say little of what can be said, and to compile the whole language takes longer than to start the rest.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import enum
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeAlias
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, Union, get_args, get_origin
 
 import yaml
-from msgspec import inspect
+from msgspec import Struct, defstruct, inspect, structs
 
 from emulator.rules.alphabets import mixed_word
 from emulator.rules.document import BROKEN, PLAIN, collector_paused
@@ -88,23 +90,41 @@ def _found(node: yaml.Node) -> str:
 
 @functools.cache
 def _decoder(type_: Any) -> Decoder:
-    return _compile(inspect.type_info(type_), {})
+    return _compile(inspect.type_info(_outlined(type_)))
 
 
-def _compile(info: Any, structs: dict[type, Decoder]) -> Decoder:
-    """The decoder of one msgspec type; `structs` are those under way, which recursive types come back to."""
+def _outlined(type_: Any) -> Any:
+    """`type_` with a stand-in for each Struct, or msgspec would look at everything that is below it."""
+    if isinstance(type_, type) and issubclass(type_, Struct):
+        return _stand_in(type_)
+    origin, args = get_origin(type_), get_args(type_)
+    if not args or origin is Literal:
+        return type_
+    inner = tuple(map(_outlined, args))
+    if origin is UnionType or origin is Union:
+        return Union[inner]  # noqa: UP007
+    return Annotated[inner] if origin is Annotated else origin[inner]
+
+
+@functools.cache
+def _stand_in(cls: type[Struct]) -> type[Struct]:
+    return defstruct(cls.__name__, (), namespace={"__doc__": "Stands for another Struct.", "STANDS_FOR": cls})
+
+
+def _compile(info: Any) -> Decoder:
+    """The decoder of one msgspec type, outlined."""
     if isinstance(info, inspect.Metadata):
-        return _compile(info.type, structs)
+        return _compile(info.type)
     if isinstance(info, inspect.StructType):
-        return _struct_decoder(info, structs)
+        return _struct_decoder(info.cls.STANDS_FOR)  # type: ignore[attr-defined]
     if isinstance(info, inspect.UnionType):
-        return _union_decoder(info, structs)
+        return _union_decoder(info)
     if isinstance(info, (inspect.ListType, inspect.VarTupleType, inspect.SetType, inspect.FrozenSetType)):
-        return _sequence_decoder(info, structs)
+        return _sequence_decoder(info)
     if isinstance(info, inspect.TupleType):
-        return _tuple_decoder(info, structs)
+        return _tuple_decoder(info)
     if isinstance(info, inspect.DictType):
-        return _dict_decoder(info, structs)
+        return _dict_decoder(info)
     if isinstance(info, inspect.CustomType):
         return _custom_decoder(info.cls)
     if isinstance(info, inspect.EnumType):
@@ -121,6 +141,13 @@ def _compile(info: Any, structs: dict[type, Decoder]) -> Decoder:
     if type(info) in simple:
         return simple[type(info)]
     raise TypeError(f"{type(info).__name__} can't be the type of a fixture field")
+
+
+def _kept(text: str) -> str:
+    """A copy of a text of the graph, whose memory can't be given back as long as texts are scattered over it: the graph
+    of many rules takes more than all that is made of it.
+    """
+    return text[:1] + text[1:]
 
 
 def _refuse(node: yaml.Node, problems: Problems, path: Path, needed: str) -> Any:
@@ -152,7 +179,7 @@ def _nothing(node: yaml.Node, problems: Problems, path: Path) -> Any:
 def _anything(node: yaml.Node, problems: Problems, path: Path) -> Any:
     if isinstance(node, yaml.ScalarNode):
         if node.tag is not PLAIN:
-            return INVALID if node.tag is BROKEN else node.value
+            return INVALID if node.tag is BROKEN else _kept(node.value)
         try:
             return scalar_of(node.value)
         except ValueError as error:
@@ -163,7 +190,7 @@ def _anything(node: yaml.Node, problems: Problems, path: Path) -> Any:
     if isinstance(node, yaml.SequenceNode):
         items = [_anything(item, problems, (*path, index)) for index, item in enumerate(node.value)]
         return INVALID if INVALID in items else items
-    entries = {key.value: _anything(value, problems, (*path, key.value)) for key, value in node.value}
+    entries = {_kept(key.value): _anything(value, problems, (*path, key.value)) for key, value in node.value}
     return INVALID if INVALID in entries.values() else entries
 
 
@@ -180,7 +207,7 @@ def _text_decoder(info: inspect.StrType) -> Decoder:
             problems.at(path, f"needs a text; found nothing ({hint})")
             return INVALID
         if not constrained:
-            return value
+            return _kept(value)
         if len(value) < low:
             problems.at(path, "must not be empty" if low == 1 else f"needs at least {low} characters, has {len(value)}")
         elif high is not None and len(value) > high:
@@ -188,7 +215,7 @@ def _text_decoder(info: inspect.StrType) -> Decoder:
         elif pattern and not pattern.search(value):
             problems.at(path, f"must match `{pattern.pattern}`; {_found(node)}")
         else:
-            return value
+            return _kept(value)
         return INVALID
 
     return text
@@ -289,8 +316,8 @@ def _custom_decoder(cls: Any) -> Decoder:
     return custom
 
 
-def _sequence_decoder(info: Any, structs: dict[type, Decoder]) -> Decoder:
-    item_decoder = _compile(info.item_type, structs)
+def _sequence_decoder(info: Any) -> Decoder:
+    item_decoder = _compile(info.item_type)
     low, high = info.min_length or 0, info.max_length
     kinds: dict[type, Callable[[list[Any]], Any]] = {
         inspect.VarTupleType: tuple,
@@ -314,8 +341,8 @@ def _sequence_decoder(info: Any, structs: dict[type, Decoder]) -> Decoder:
     return sequence
 
 
-def _tuple_decoder(info: inspect.TupleType, structs: dict[type, Decoder]) -> Decoder:
-    decoders = [_compile(item, structs) for item in info.item_types]
+def _tuple_decoder(info: inspect.TupleType) -> Decoder:
+    decoders = [_compile(item) for item in info.item_types]
 
     def fixed(node: yaml.Node, problems: Problems, path: Path) -> Any:
         if not isinstance(node, yaml.SequenceNode) or node.tag is BROKEN:
@@ -330,13 +357,13 @@ def _tuple_decoder(info: inspect.TupleType, structs: dict[type, Decoder]) -> Dec
     return fixed
 
 
-def _dict_decoder(info: inspect.DictType, structs: dict[type, Decoder]) -> Decoder:
-    value_decoder = _compile(info.value_type, structs)
+def _dict_decoder(info: inspect.DictType) -> Decoder:
+    value_decoder = _compile(info.value_type)
     texts = type(info.key_type) in (inspect.StrType, inspect.AnyType) and info.key_type in (
         inspect.StrType(),
         inspect.AnyType(),
     )
-    key_decoder = None if texts else _compile(info.key_type, structs)
+    key_decoder = None if texts else _compile(info.key_type)
     low, high = info.min_length or 0, info.max_length
 
     def mapping(node: yaml.Node, problems: Problems, path: Path) -> Any:
@@ -346,7 +373,7 @@ def _dict_decoder(info: inspect.DictType, structs: dict[type, Decoder]) -> Decod
         sound = True
         for key_node, value_node in node.value:
             here = (*path, key_node.value)
-            key = key_decoder(key_node, problems, here) if key_decoder else key_node.value
+            key = key_decoder(key_node, problems, here) if key_decoder else _kept(key_node.value)
             value = value_decoder(value_node, problems, here)
             if key is INVALID or value is INVALID:
                 sound = False
@@ -366,41 +393,51 @@ def _dict_decoder(info: inspect.DictType, structs: dict[type, Decoder]) -> Decod
     return mapping
 
 
-def _struct_decoder(info: inspect.StructType, structs: dict[type, Decoder]) -> Decoder:
+@functools.cache
+def _struct_decoder(cls: type[Struct]) -> Decoder:
     """A Struct may say more than msgspec knows of it: `EXAMPLE`, how it is written; `BELONGS`, where fields belong that
     are often put here; `MAY_BE_EMPTY`, the only optional fields that may stand there with nothing after them.
     """
-    cls = info.cls
-    if cls in structs:
-        return structs[cls]
-    fields: dict[str, tuple[str, Decoder]] = {}
+    declared = {field.encode_name: field for field in structs.fields(cls)}
+    compiled: dict[str, tuple[str, Decoder, bool]] = {}  # its name in Python; whether it has to say something
     example = getattr(cls, "EXAMPLE", "")
     belongs: dict[str, str] = getattr(cls, "BELONGS", {})
-    must_say = _must_say(info)
-    required = [field.encode_name for field in info.fields if field.required]
+    may_be_empty = getattr(cls, "MAY_BE_EMPTY", declared)
+    required = [name for name, field in declared.items() if field.required]
+
+    def field_of(name: str) -> tuple[str, Decoder, bool] | None:
+        field = declared.get(name)
+        if field is None:
+            return None
+        must_say = name not in may_be_empty and NoneType in get_args(field.type)
+        found = compiled[name] = field.name, _decoder(field.type), must_say
+        return found
 
     def struct(node: yaml.Node, problems: Problems, path: Path) -> Any:
         if not isinstance(node, yaml.MappingNode) or node.tag is BROKEN:
-            needed = f"a mapping with {_fields_told(list(fields))}"
+            needed = f"a mapping with {_fields_told(list(declared))}"
             return _refuse(node, problems, path, f"{needed}, e.g. {example}" if example else needed)
         values: dict[str, Any] = {}
         sound = True
         for key_node, value_node in node.value:
             name = key_node.value
-            field = fields.get(name)
+            field = compiled.get(name) or field_of(name)
             if field is None:
                 where = f"it belongs under `{belongs[name]}`" if name in belongs else ""
-                text = f"no such field here; {where}" if where else _no_such_field(name, list(fields), node.flow_style)
+                text = (
+                    f"no such field here; {where}" if where else _no_such_field(name, list(declared), node.flow_style)
+                )
                 problems.at((*path, name), text)
                 sound = False
                 continue
-            value = field[1](value_node, problems, (*path, name))
-            if value is None and name in must_say and value_node.tag is PLAIN:
+            attribute, decoder, must_say = field
+            value = decoder(value_node, problems, (*path, name))
+            if value is None and must_say and value_node.tag is PLAIN:
                 problems.at((*path, name), "says nothing; give it a value, or leave the line out")
                 sound = False
             if value is INVALID:
                 sound = False
-            values[field[0]] = value
+            values[attribute] = value
         if required:
             present = {key_node.value for key_node, _ in node.value}
             if missing := [name for name in required if name not in present]:
@@ -414,24 +451,7 @@ def _struct_decoder(info: inspect.StructType, structs: dict[type, Decoder]) -> D
             problems.at(path, str(error))
             return INVALID
 
-    structs[cls] = struct
-    for field in info.fields:
-        fields[field.encode_name] = field.name, _compile(field.type, structs)
     return struct
-
-
-def _must_say(info: inspect.StructType) -> frozenset[str]:
-    """The optional fields of a Struct that may be left out but not left empty."""
-    may_be_empty = getattr(info.cls, "MAY_BE_EMPTY", None)
-    if may_be_empty is None:
-        return frozenset()
-    optional = (
-        field.encode_name
-        for field in info.fields
-        if isinstance(field.type, inspect.UnionType)
-        and any(isinstance(member, inspect.NoneType) for member in field.type.types)
-    )
-    return frozenset(optional) - frozenset(may_be_empty)
 
 
 def _fields_told(names: Sequence[str]) -> str:
@@ -452,12 +472,12 @@ def _no_such_field(name: str, names: Sequence[str], flow: bool | None) -> str:
     )
 
 
-def _union_decoder(info: inspect.UnionType, structs: dict[type, Decoder]) -> Decoder:
+def _union_decoder(info: inspect.UnionType) -> Decoder:
     """The member is chosen by the kind of node; among scalar members, by what the scalar is."""
     members = [member.type if isinstance(member, inspect.Metadata) else member for member in info.types]
     if any(isinstance(member, inspect.AnyType) for member in members):
         return _anything
-    decoders = {type(member): _compile(member, structs) for member in members}
+    decoders = {type(member): _compile(member) for member in members}
     may_be_null = decoders.pop(inspect.NoneType, None) is not None
     if len(decoders) == 1:
         return _optional(next(iter(decoders.values()))) if may_be_null else next(iter(decoders.values()))

@@ -50,9 +50,11 @@ def parse(text: str) -> int:
     plain = text.replace("μ", "µ")
     if not _TERMS.fullmatch(plain):
         raise ValueError(f"`{text}` is no duration: 20ms, 1.5s, 5m, 72h, 3d, 1h30m")
-    from fractions import Fraction  # slow to import
-
-    ns = int(sum((Fraction(number) * _UNITS[unit] for number, unit in _EACH.findall(plain)), Fraction(0)))
+    terms = [(*number.partition(".")[::2], unit) for number, unit in _EACH.findall(plain)]
+    places = max(len(fraction) for _, fraction, _ in terms)
+    ns: int = (
+        sum(int(whole + fraction.ljust(places, "0")) * _UNITS[unit] for whole, fraction, unit in terms) // 10**places
+    )
     if ns > LONGEST_NS:
         raise ValueError(f"`{text}` is too long: at most 3650d")
     return ns

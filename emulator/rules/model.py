@@ -4,9 +4,9 @@ One declaration serves the loader (`decode` walks it beside the YAML nodes), the
 reference. What a field means is told in the reference and where the field is compiled; here stands only its shape.
 Scalars that are compared with something of a client's are kept as written (`Text`), so that `12:30`, `no` and `+20`
 stay what their author typed.
-"""
 
-from __future__ import annotations
+Annotations are evaluated as the classes are made, since `decode` asks for them: each would be compiled otherwise.
+"""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -62,6 +62,11 @@ class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ()
 
 
+def given(spec: Struct) -> dict[str, Any]:
+    """The fields of a Struct that say something, where None says nothing, by name."""
+    return {name: value for name, value in msgspec.structs.asdict(spec).items() if value is not None}
+
+
 class Operators(_Strict, frozen=True):
     """How a value is compared; all that are given must hold."""
 
@@ -74,9 +79,9 @@ class Operators(_Strict, frozen=True):
     at_least: float | None = None
     at_most: float | None = None
     present: bool | None = None
-    all: list[Condition] | None = None
-    any: list[Condition] | None = None
-    not_: Condition | None = field(default=None, name="not")
+    all: "list[Condition] | None" = None
+    any: "list[Condition] | None" = None
+    not_: "Condition | None" = field(default=None, name="not")
 
 
 Condition = Text | list[Text] | Operators
@@ -114,9 +119,9 @@ class When(_Strict, frozen=True):
     metadata: dict[str, Condition] | None = None
     request: dict[str, Condition] | None = None
     state: dict[str, Condition] | None = None
-    all: list[When] | None = None
-    any: list[When] | None = None
-    not_: When | None = field(default=None, name="not")
+    all: "list[When] | None" = None
+    any: "list[When] | None" = None
+    not_: "When | None" = field(default=None, name="not")
 
 
 class GeneratedText(_Strict, frozen=True):
@@ -175,7 +180,7 @@ class Stretch:
         """Nanoseconds; None is for ever."""
 
     @classmethod
-    def from_scalar(cls, text: str) -> Stretch:
+    def from_scalar(cls, text: str) -> "Stretch":
         """Raises ValueError for anything but a duration or `forever`."""
         return cls(None if text == "forever" else Duration.from_scalar(text).ns)
 
@@ -331,7 +336,7 @@ class Instant:
         """Nanoseconds since the epoch."""
 
     @classmethod
-    def from_scalar(cls, text: str) -> Instant:
+    def from_scalar(cls, text: str) -> "Instant":
         """Raises ValueError for what is no time."""
         try:
             return cls(instant(text, "a time"))
@@ -418,7 +423,7 @@ class Most:
         """None is without limit."""
 
     @classmethod
-    def from_scalar(cls, text: str) -> Most:
+    def from_scalar(cls, text: str) -> "Most":
         """Raises ValueError for anything but a number from 0 to 100000 or `unlimited`."""
         if text == "unlimited":
             return cls(None)

@@ -38,12 +38,11 @@ from .comparisons import (
     number,
 )
 from .hints import quote
-from .implication import implies
 from .matcher import All, Any_, Difference, Matcher, Not, Some
 from .model import Condition, Operators
 from .model_uri import Model
 
-__all__ = ["Condition", "Difference", "Kind", "Matcher", "Model", "Operators", "Report", "compile_condition", "implies"]
+__all__ = ["Condition", "Difference", "Kind", "Matcher", "Model", "Operators", "Report", "compile_condition"]
 
 Kind = Literal["text", "texts", "number", "boolean", "list", "model", "value"]
 Report = Callable[[tuple[str | int, ...], str], None]
@@ -166,6 +165,12 @@ def _scalars(
     values = [_written(value) for value in written]
     listed = several if several is not None else name == "one_of"
     expected: Any = tuple(values) if listed else values[0]
+    try:
+        return _comparison(name, expected, values, kind, bare)
+    except ValueError as wrong:
+        if not listed:
+            report(path, str(wrong))
+            return None
     problems = 0
     for i, value in enumerate(values):
         try:
@@ -173,8 +178,9 @@ def _scalars(
             _comparison(name, value, (value,), kind, bare)
         except ValueError as error:
             problems += 1
-            report((*path, i) if listed else path, str(error))
-    return None if problems else _comparison(name, expected, values, kind, bare)
+            report((*path, i), str(error))
+    assert problems, values
+    return None
 
 
 def _comparison(name: str, expected: Any, values: Sequence[str], kind: Kind, bare: bool) -> Matcher:

@@ -7,7 +7,6 @@ counts from 0, a negative one from the end. Below a Struct anything goes.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from ..api import plain_struct, to_dict
@@ -37,6 +36,8 @@ def check(path: str, descriptor: Any) -> str | None:
             return None
         field = at.fields_by_name.get(step)
         if field is None:
+            import difflib
+
             near = difflib.get_close_matches(step, at.fields_by_name, 1)
             there = f"did you mean {near[0]}?" if near else f"there are {', '.join(at.fields_by_name)}"
             return f"{so_far} has no field {step!r}; {there}"

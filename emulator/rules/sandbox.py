@@ -7,7 +7,6 @@ before it is made. This module imports jinja2: import it only when a template is
 
 from __future__ import annotations
 
-import difflib
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -336,6 +335,8 @@ def _inspect(env: jinja2.Environment, tree: nodes.Template) -> None:
         for node in tree.find_all(node_type):
             if node.name in known:
                 continue
+            import difflib
+
             near = difflib.get_close_matches(node.name, _spoken(known), 1)
             also = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(_spoken(known))}"
             raise Refused(f"no {kind} named {node.name}{also}", node.lineno)

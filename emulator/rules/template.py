@@ -7,7 +7,6 @@ lists and mappings are written as JSON (our choice: its readers need not know Py
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -99,6 +98,8 @@ def compile_template(source: str, known: frozenset[str]) -> Template:
         raise ValueError(f"no variable named vars.{name}; vars has {', '.join(sorted(declared - {''})) or 'none'}")
     for name in sorted(compiled.names - known):
         names = [one for one in known if not one.startswith("vars.")]
+        import difflib
+
         near = difflib.get_close_matches(name, names, 1)
         also = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(names)) or 'none here'}"
         raise ValueError(f"no variable named {name}; {also}")

@@ -6,6 +6,7 @@ variables, `{{ vars.name }}`. Conditions are no templates; there exactly `{{ var
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from .conditions import Report
+from .model import given
 
 _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 _VARIABLE = re.compile(r"\{\{\s*vars\.(\w+)\s*\}\}")
@@ -55,14 +57,15 @@ def substituted(spec: Any, variables: Mapping[str, str], report: Report) -> Any:
 
         return _VARIABLE.sub(replaced, spec)
     if isinstance(spec, list):
-        return [substituted(element, variables, _below(report, i)) for i, element in enumerate(spec)]
+        new = [substituted(element, variables, _below(report, i)) for i, element in enumerate(spec)]
+        return spec if all(map(operator.is_, new, spec)) else new
     if isinstance(spec, dict):
         return {key: substituted(value, variables, _below(report, key)) for key, value in spec.items()}
     if isinstance(spec, msgspec.Struct):
         changed = {}
-        for name, written in zip(spec.__struct_fields__, spec.__struct_encode_fields__, strict=True):
-            value = getattr(spec, name)
-            new = value if value is None else substituted(value, variables, _below(report, written))
+        for name, value in given(spec).items():
+            written = spec.__struct_encode_fields__[spec.__struct_fields__.index(name)]
+            new = substituted(value, variables, _below(report, written))
             if new is not value:
                 changed[name] = new
         return msgspec.structs.replace(spec, **changed) if changed else spec

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from ..call import Answer, Call, parsed
 from ..calls import CALLS_BY_METHOD
 from ..engine.choose import apply, choose
-from ..engine.explain import short, story
 from ..errors import Code, Status
 from ..replies.play import Play
 from ..rules.subject import Subject
@@ -21,6 +20,8 @@ def decide(call: Call) -> tuple[Play, str]:
     play, delta = choose(session.book, session.state, subject, session.seed)
     call.entry.unmatched, call.entry.spent = play.unmatched, play.spent
     if play.unmatched and session.strict:
+        from ..engine.explain import short, story
+
         call.entry.story = story(session.book, session.state, subject)
         text = short(session.book, session.state, subject, session.named(call.entry.id))
         raise Status(Code.FAILED_PRECONDITION, text)

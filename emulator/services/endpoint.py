@@ -8,7 +8,6 @@ way to that caller. A port that is published under another number can't be seen 
 
 from __future__ import annotations
 
-import difflib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
@@ -47,6 +46,8 @@ def handlers(address: Callable[[Call], str]) -> Mapping[str, Handler]:
     async def get(call: Call) -> AsyncIterator[bytes]:
         asked = parsed(call).api_endpoint_id[:100]
         if asked not in IDS:
+            import difflib
+
             near = difflib.get_close_matches(asked, IDS, 1)
             there = f"did you mean {near[0]}?" if near else f"there are {', '.join(IDS)}"
             raise Status(Code.NOT_FOUND, f"no such endpoint: {asked}; {there}")

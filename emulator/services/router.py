@@ -7,7 +7,6 @@ here a call is logged, whatever became of it.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -179,6 +178,8 @@ class Router:
         if service in self.services:
             names = [path.rpartition("/")[2] for path in self._handlers if path.startswith(f"/{service}/")]
             return f"{service} has no method {name or '(none)'}; it has {', '.join(sorted(names))}"
+        import difflib
+
         near = difflib.get_close_matches(service, self.services, 1, 0.5)
         there = (
             f"did you mean {near[0]}?" if near else f"there are {', '.join(s for s in self.services if 'yandex' in s)}"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from emulator.cli import cli
+from emulator.cli.commands import cli
 
 Run = Callable[..., Result]
 Write = Callable[..., Path]

@@ -13,7 +13,7 @@ import pytest
 from wire.client import Client, asking, drawing
 
 from emulator import Emulator
-from emulator.cli import cli
+from emulator.cli.commands import cli
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve

@@ -470,17 +470,6 @@ def test_without_an_extra_it_says_what_to_install(missing: str, script: str, tol
     assert done.stdout == told, done.stderr
 
 
-def test_serving_imports_nothing_heavy_until_it_is_needed() -> None:
-    late = {"aiohttp", "cryptography", "pyarrow", "tempfile", "emulator.replies.stored", "emulator.rows.types"}
-    late |= {"emulator.tls", "emulator.transport.secured"}
-    program = (
-        "import sys\nfrom emulator import Emulator\n"
-        f"with Emulator() as e:\n    print(sorted({late} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Files of a test's emulators lie in a folder of its own, and are gone with them."""

@@ -22,7 +22,7 @@ from wire.client import Client, asking, eventually
 
 from emulator import Emulator
 from emulator.calls import METHODS_BY_CALL
-from emulator.cli import cli
+from emulator.cli.commands import cli
 
 from .frames import RawClient
 from .requests_at_random import ODD_TEXTS, json_values, texts

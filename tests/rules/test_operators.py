@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.rules.implication import implies
 from emulator.rules.model import Condition, Operators
-from emulator.rules.operators import Difference, Kind, Matcher, Model, compile_condition, implies
+from emulator.rules.operators import Difference, Kind, Matcher, Model, compile_condition
 from emulator.rules.text import Text
 
 
