@@ -284,7 +284,9 @@ class Clock:
         A participant may not settle: its client reads slowly. After `patience` real seconds in all those are set
         aside, and every further step allows the others a moment; the moments come to no more than `patience` again.
         One of them that runs on after all is sent what is due by then, and from its next wait on it is stepped with the
-        others again. Returns how many still ran at the end, 0 unless the patience ran out. Advances wait for each other.
+        others again. Returns how many still ran at the end, 0 unless the patience ran out.
+
+        Advances wait for each other.
 
         Raises ValueError for a negative `by` and for an end past the year 9999, and UNAVAILABLE if the clock is or gets
         closed. A participant that calls it waits for itself.
@@ -294,7 +296,7 @@ class Clock:
         return await self._moved(by, None, patience)
 
     async def advance_to(self, instant: int, patience: float = PATIENCE) -> int:
-        """`advance` to `instant`. Raises ValueError if that has passed when its turn comes, or is past the year 9999."""
+        """`advance` to `instant`. Raises ValueError if that has passed when its turn comes, or is past 9999."""
         return await self._moved(0, instant, patience)
 
     async def _moved(self, by: int, instant: int | None, patience: float) -> int:

@@ -63,6 +63,7 @@ class Session:
     """`id` is empty for the session that a server begins with; `strict` fails calls that no rule matches.
 
     `home` are the rules that all sessions share; `shared` is the same, but after a restore from elsewhere.
+    `over` tells why it has ended, and is empty until then.
     `began` is the instant at which its clock began (ns). `open_calls` are those of programs, `holders` all that are
     under way, those of the control API included; `used` is when the last one began or ended (seconds of `Monotonic`).
     """
@@ -75,6 +76,7 @@ class Session:
         self.id = id
         self.home = self.shared = shared
         self.config = config
+        self.over = ""
         self._as_configured()
         self.clock = Clock(config.now, config.speed, config.frozen)
         self.state = State()
@@ -93,6 +95,7 @@ class Session:
         self.holders = 0
         self.used = Monotonic.now()
         self.numbered = 0
+        self._laid: dict[str, int] = {}
         self._book: Book | None = None
         self._beneath: Book | None = None
 
@@ -130,6 +133,13 @@ class Session:
         self._book = None
         return layer
 
+    def place(self, where: str) -> str:
+        """How rules that are laid at `where` in a program are told from those laid there before: the line of a loop
+        lays many.
+        """
+        n = self._laid[where] = self._laid.get(where, 0) + 1
+        return where if n == 1 else self.place(f"{where} ({n})")
+
     def replace(self, book: Book | None) -> None:
         """Replace the session's own rules; None takes them away."""
         self.own = Layer(OWN, book) if book is not None else None
@@ -150,6 +160,8 @@ class Session:
         self.own = next((layer for layer in layers if layer.id == OWN), None)
         self.added = [layer for layer in layers if layer.id != OWN]
         self.numbered = numbered
+        for given in (one for layer in layers for one in layer.book.given):
+            self._laid.setdefault(given.name, 1)
         self._book = None
 
     def owns(self, id: str) -> bool:
@@ -307,7 +319,7 @@ class Sessions:
             raise Status(Code.INVALID_ARGUMENT, "the session that a server begins with stays; reset it")
         if id not in self._all:
             raise Status(Code.NOT_FOUND, f"no such session: {id}; there is {self._there()}")
-        self._drop(id)
+        self._drop(id, "it was deleted")
 
     def open(self) -> None:
         """Let calls wait for as long as they like."""
@@ -321,6 +333,13 @@ class Sessions:
         for session in self:
             session.clock.close(why)
 
+    def end(self, why: str) -> None:
+        """All of them are over, since others stand in their place."""
+        for session in self:
+            session.over = why
+        self.close(Status(Code.CANCELLED, why))
+        self.clear()
+
     def clear(self) -> list[asyncio.Task[Any]]:
         """Let go of what sessions have stored; calls to them are over. Returns what is cancelled, and may still end."""
         return [task for session in self for task in session.let_go()]
@@ -332,9 +351,10 @@ class Sessions:
         now = Monotonic.now()
         for session in self:
             if session.id and not session.holders and now - session.used > self._config.session_idle:
-                self._drop(session.id)
+                self._drop(session.id, f"nobody used it for {self._config.session_idle:g} s")
 
-    def _drop(self, id: str) -> None:
+    def _drop(self, id: str, why: str) -> None:
         session = self._all.pop(id)
+        session.over = why
         session.clock.close(Status(Code.CANCELLED, f"the session {id} is over"))
         session.let_go()

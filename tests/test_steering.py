@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
 from wire.client import asking, path
+from wire.control import Controller
 
 from emulator import Emulator, FixtureError, UsageError
 from emulator.api import METHODS, GetOperationRequest
@@ -74,7 +76,34 @@ def test_mistakes_are_told_all_at_once_at_the_line_that_made_them(emulator: Emul
 def test_rules_made_by_one_line_are_counted_apart(emulator: Emulator, say: Any) -> None:
     one, two = (emulator.rule(when={"question": question}, reply="а") for question in ("да", "нет"))
     say("да")
-    assert (one.times, two.times) == (1, 0)
+    say("нет")
+    say("да")
+    assert (one.times, two.times) == (2, 1)
+    assert [[call.about for call in laid.calls] for laid in (one, two)] == [["да", "да"], ["нет"]]
+    first, second = (rule.name for laid in (one, two) for rule in laid.book.rules)
+    assert second == first.replace(" rules[0]", " (2) rules[0]")
+
+
+def test_rules_that_went_are_told_from_those_that_the_line_lays_next(emulator: Emulator, say: Any) -> None:
+    laid = []
+    for question in ("да", "нет"):
+        with emulator.rule(reply="а") as rule:
+            say(question)
+            laid.append(rule)
+    assert [[call.about for call in rule.calls] for rule in laid] == [["да"], ["нет"]]
+
+
+def test_rules_of_a_snapshot_are_told_from_those_laid_after_it(emulator: Emulator, say: Any) -> None:
+    def lay(question: str) -> Any:
+        return emulator.rule(when={"question": question}, reply="а")
+
+    lay("да")
+    emulator.session("copy").restore(emulator.snapshot())
+    emulator.restore(emulator.snapshot())
+    lay("нет")
+    say("да")
+    say("нет")
+    assert len({call.rule for call in emulator.calls()}) == 2
 
 
 def test_the_same_rule_laid_twice_is_counted_apart(emulator: Emulator, say: Any) -> None:
@@ -90,6 +119,43 @@ def test_a_session_of_its_own_is_steered_by_name(emulator: Emulator, say: Any) -
     assert (len(other.calls()), len(emulator.calls())) == (1, 0)
     other.clock.advance("1h")
     assert (other.clock.now - emulator.clock.now) == datetime.timedelta(hours=1)
+
+
+def test_a_session_that_was_deleted_takes_nothing_any_more(emulator: Emulator, say: Any, connect: Connect) -> None:
+    job = emulator.session("job")
+    laid = job.rule(reply="старое")
+    Controller(connect(emulator)).do("DeleteSession", id="job")
+    for use in (
+        lambda: job.rule(reply="новое"),
+        lambda: job.add({"rules": []}),
+        job.calls,
+        job.verify,
+        job.snapshot,
+        job.reset,
+        job.sdk,
+        job.clock.freeze,
+        lambda: job.clock.advance("1h"),
+        lambda: job.clock.now,
+        job.operations.list,
+        lambda: laid.calls,
+    ):
+        with pytest.raises(RuntimeError, match=r"session job is over: it was deleted; ask .* session\('job'\)"):
+            use()
+    laid.remove()
+    emulator.session("job").rule(reply="новое")
+    assert say(metadata=[("x-emulator-session", "job")]) == "новое"
+
+
+def test_a_session_that_is_steered_is_in_use(serve: Serve) -> None:
+    emulator = serve(session_idle=0.05)
+    held, left = emulator.session("held"), emulator.session("left")
+    until = time.monotonic() + 0.1
+    while time.monotonic() < until:
+        held.calls()
+    emulator.session("another")
+    assert held.calls() == []
+    with pytest.raises(RuntimeError, match=r"session left is over: nobody used it for 0\.05 s"):
+        left.rule(reply="?")
 
 
 # -- calls
@@ -165,6 +231,15 @@ def test_verification_raises_with_everything_that_differs(emulator: Emulator, sa
 
 
 # -- clock, operations, the whole
+
+
+def test_the_clock_has_bounds(emulator: Emulator) -> None:
+    for wrong in (0, -1, 1_000_001, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"speed: .* must be more than 0 and at most 1000000"):
+            emulator.clock.run(wrong)
+    with pytest.raises(ValueError, match="past the year 9999"):
+        emulator.clock.advance(datetime.timedelta(days=365 * 8000))
+    assert emulator.clock.now == NOON
 
 
 def test_the_clock_is_moved_by_texts_and_by_spans(emulator: Emulator) -> None:
