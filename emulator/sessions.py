@@ -47,6 +47,7 @@ PARTS = (
 
 BATCH = "completion_batch"
 MOST_SESSIONS = 1000
+BEGAN_AGAIN = "the session was reset or restored while this call was open"
 OWN, FILES = "session", "files"
 """Layers by id: the session's own rules, and those of the files; added ones are r1, r2, ..."""
 
@@ -63,7 +64,8 @@ class Session:
     """`id` is empty for the session that a server begins with; `strict` fails calls that no rule matches.
 
     `home` are the rules that all sessions share; `shared` is the same, but after a restore from elsewhere.
-    `over` tells why it has ended, and is empty until then.
+    `over` tells why it has ended, and is empty until then. `generation` counts how often its operations began again, by a
+    reset or a restore; calls that came before begin none any more.
     `began` is the instant at which its clock began (ns). `open_calls` are those of programs, `holders` all that are
     under way, those of the control API included; `used` is when the last one began or ended (seconds of `Monotonic`).
     """
@@ -77,6 +79,7 @@ class Session:
         self.home = self.shared = shared
         self.config = config
         self.over = ""
+        self.generation = 0
         self._as_configured()
         self.clock = Clock(config.now, config.speed, config.frozen)
         self.state = State()
@@ -249,6 +252,7 @@ class Session:
         self.habits = Habits()
 
     def _reset_operations(self) -> None:
+        self.generation += 1
         self.datasets.let_go()
         self.operations.clear()
 
