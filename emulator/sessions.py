@@ -64,8 +64,8 @@ class Session:
     """`id` is empty for the session that a server begins with; `strict` fails calls that no rule matches.
 
     `home` are the rules that all sessions share; `shared` is the same, but after a restore from elsewhere.
-    `over` tells why it has ended, and is empty until then. `generation` counts how often its operations began again, by a
-    reset or a restore; calls that came before begin none any more.
+    `over` tells why it has ended, and is empty until then. `generation` counts how often its operations began again, by
+    a reset or a restore; calls that came before begin none any more.
     `began` is the instant at which its clock began (ns). `open_calls` are those of programs, `holders` all that are
     under way, those of the control API included; `used` is when the last one began or ended (seconds of `Monotonic`).
     """
