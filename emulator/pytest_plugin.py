@@ -94,11 +94,13 @@ def _fm_emulator_serving(request: pytest.FixtureRequest) -> Iterator[_Serving]:
 @pytest.fixture
 def fm_emulator(request: pytest.FixtureRequest, _fm_emulator_serving: _Serving) -> Iterator[Emulator]:
     """A running emulator of the Foundation Models API (`emulator.Emulator`), as new for every test."""
-    item, serving = request.node, _fm_emulator_serving
+    item, serving, use, why = request.node, _fm_emulator_serving, None, ""
     try:
         use = serving.begin(item)
     except Refused as refused:
-        pytest.fail(f"fm_emulator: {refused}", pytrace=False)
+        why = str(refused)
+    if use is None:  # failed out here, it is told once and without what led to it
+        pytest.fail(f"fm_emulator: {why}", pytrace=False)
     item.stash[_USE] = use
     yield serving.emulator
     del item.stash[_USE]

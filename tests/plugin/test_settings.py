@@ -161,6 +161,7 @@ def test_after(fm_emulator):
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*During handling*")
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
 
