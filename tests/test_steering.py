@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +70,14 @@ def test_mistakes_are_told_all_at_once_at_the_line_that_made_them(emulator: Emul
     with pytest.raises(FixtureError, match=r"test_steering\.py:\d+"):
         emulator.add({"rules": 1})
     assert emulator.book.rules == ()
+
+
+def test_an_empty_text_is_not_taken_for_the_working_directory(emulator: Emulator) -> None:
+    for given in ("", [""]):
+        with pytest.raises(UsageError, match="an empty text is no path"):
+            Emulator(fixtures=given)
+    with pytest.raises(UsageError, match="an empty text is no path"):
+        emulator.add("")
 
 
 def test_rules_made_by_one_line_are_counted_apart(emulator: Emulator, say: Any) -> None:
@@ -147,14 +154,14 @@ def test_a_session_that_was_deleted_takes_nothing_any_more(emulator: Emulator, s
 
 
 def test_a_session_that_is_steered_is_in_use(serve: Serve) -> None:
-    emulator = serve(session_idle=0.05)
+    emulator = serve(session_idle=600)
     held, left = emulator.session("held"), emulator.session("left")
-    until = time.monotonic() + 0.1
-    while time.monotonic() < until:
-        held.calls()
+    for session in emulator.sessions:
+        session.used -= 1000
+    held.calls()
     emulator.session("another")
     assert held.calls() == []
-    with pytest.raises(RuntimeError, match=r"session left is over: nobody used it for 0\.05 s"):
+    with pytest.raises(RuntimeError, match="session left is over: nobody used it for 600 s"):
         left.rule(reply="?")
 
 
