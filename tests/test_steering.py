@@ -153,6 +153,17 @@ def test_a_session_that_was_deleted_takes_nothing_any_more(emulator: Emulator, s
     assert say(metadata=[("x-emulator-session", "job")]) == "новое"
 
 
+def test_sessions_of_an_emulator_that_began_again_are_over(emulator: Emulator) -> None:
+    job, clock = emulator.session("job"), emulator.clock
+    emulator.renew(emulator.config)
+    with pytest.raises(RuntimeError, match="session job is over: the emulator began again"):
+        job.rule(reply="?")
+    with pytest.raises(RuntimeError, match=r"that the emulator began with is over: .*; ask the emulator itself"):
+        clock.freeze()
+    emulator.clock.freeze()
+    emulator.session("job").rule(reply="?")
+
+
 def test_a_session_that_is_steered_is_in_use(serve: Serve) -> None:
     emulator = serve(session_idle=600)
     held, left = emulator.session("held"), emulator.session("left")

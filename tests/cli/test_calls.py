@@ -208,6 +208,27 @@ def test_following_without_json_is_a_table_that_grows(asked: Emulator, connect: 
     assert line(process).split()[0] == "c4"
 
 
+def test_following_too_slowly_tells_how_many_calls_are_left_out(serve: Serve, connect: Connect, follow: Follow) -> None:
+    emulator = serve()
+    client = connect(emulator)
+    client.complete(asking("Привет"))
+    process = follow(emulator, "--json", "--messages")
+    assert json.loads(line(process))["missed"] == 0
+    process.send_signal(signal.SIGSTOP)
+    for _ in range(100):  # more than sockets hold
+        client.complete(asking("x" * 100_000))
+    for _ in range(1100):
+        client.complete(asking("Привет"))
+    process.send_signal(signal.SIGCONT)
+    missed = 0
+    while not missed:
+        missed = json.loads(line(process))["missed"]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    note = f"note: {missed} calls are left out, since they ended faster than this could read them\n"
+    assert told(process).startswith(note)
+
+
 def test_following_ends_with_a_sentence_when_the_emulator_stops(follow: Follow) -> None:
     with Emulator(fixtures=RULES) as emulator:
         process = follow(emulator)
