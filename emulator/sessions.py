@@ -98,7 +98,7 @@ class Session:
         self.holders = 0
         self.used = Monotonic.now()
         self.numbered = 0
-        self._laid: dict[str, int] = {}
+        self._laid: set[str] = set()
         self._book: Book | None = None
         self._beneath: Book | None = None
 
@@ -140,8 +140,12 @@ class Session:
         """How rules that are laid at `where` in a program are told from those laid there before: the line of a loop
         lays many.
         """
-        n = self._laid[where] = self._laid.get(where, 0) + 1
-        return where if n == 1 else self.place(f"{where} ({n})")
+        place, n = where, 1
+        while place in self._laid:
+            n += 1
+            place = f"{where} ({n})"
+        self._laid.add(place)
+        return place
 
     def replace(self, book: Book | None) -> None:
         """Replace the session's own rules; None takes them away."""
@@ -163,8 +167,7 @@ class Session:
         self.own = next((layer for layer in layers if layer.id == OWN), None)
         self.added = [layer for layer in layers if layer.id != OWN]
         self.numbered = numbered
-        for given in (one for layer in layers for one in layer.book.given):
-            self._laid.setdefault(given.name, 1)
+        self._laid.update(given.name for layer in layers for given in layer.book.given)
         self._book = None
 
     def owns(self, id: str) -> bool:
@@ -247,6 +250,7 @@ class Session:
 
     def _reset_journal(self) -> None:
         self.journal.clear()
+        self._laid = {given.name for layer in self.added for given in layer.book.given}
         self.calls = {"call": 0, "aside": 0}
         self.tally.clear()
         self.habits = Habits()

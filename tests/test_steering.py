@@ -100,6 +100,22 @@ def test_rules_that_went_are_told_from_those_that_the_line_lays_next(emulator: E
     assert [[call.about for call in rule.calls] for rule in laid] == [["да"], ["нет"]]
 
 
+def test_places_are_numbered_anew_after_a_reset_and_as_the_snapshot_says_after_a_restore(emulator: Emulator) -> None:
+    def lay() -> str:
+        name: str = emulator.rule(reply="а").book.rules[0].name
+        return name
+
+    first, before = lay(), emulator.snapshot()
+    second, third = lay(), lay()
+    assert len({first, second, third}) == 3
+    emulator.restore(before)
+    assert [lay(), lay()] == [second, third]
+    emulator.reset("journal")
+    assert lay() not in (first, second, third)
+    emulator.reset()
+    assert lay() == first
+
+
 def test_rules_of_a_snapshot_are_told_from_those_laid_after_it(emulator: Emulator, say: Any) -> None:
     def lay(question: str) -> Any:
         return emulator.rule(when={"question": question}, reply="а")
