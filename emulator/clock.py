@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 SECOND = 1_000_000_000  # nanoseconds
+END = 253_402_300_800 * SECOND
+"""The year 10000, which no timestamp reaches."""
+
 LONG = 2.0  # real seconds: a wait with more than that to go does not hold up a shutdown
 PATIENCE = 5.0
 """Real seconds that moving the clock waits for calls that don't run on, unless told otherwise."""
@@ -60,8 +63,9 @@ class Clock:
     `speed` 60 makes a scripted minute take a second. Raises ValueError for a speed that is not positive.
 
     Whoever answers a call is a participant between `enter` and `leave`: asleep inside `until`, `forever` and `told`,
-    running otherwise. `advance` needs that to know when all have run on. Others may wait too; as a wait always counts
-    one running participant less, whoever waits without having entered hides one that runs, so only calls should.
+    running otherwise. `advance` needs that to know when all have run on, and knows them by their tasks: a call enters,
+    waits and leaves in one. Others may wait too; as a wait always counts one running participant less, whoever waits
+    without having entered hides one that runs, so only calls should.
 
     A clock belongs to one event loop at a time, and to that loop's thread. What still waits in a loop that was closed
     is forgotten.
@@ -76,6 +80,7 @@ class Clock:
         self._waiting: set[_Waiter] = set()
         self._arrived = 0
         self._running = 0
+        self._taking_part: set[asyncio.Task[Any] | None] = set()  # None: somebody of no task
         self._move: _Move | None = None
         self._awaited: dict[asyncio.Future[bool], int] = {}  # by whom, how many sleepers
         self._watching: set[asyncio.Future[None]] = set()
@@ -135,7 +140,8 @@ class Clock:
             raise self._end()
         loop = self._adopt()
         self._arrived += 1
-        waiter = _Waiter(instant, self._arrived, loop.create_future())
+        task = _current_task()
+        waiter = _Waiter(instant, self._arrived, loop.create_future(), task)
         self._waiting.add(waiter)
         if signal is not None:
             signal.wakes[waiter] = lambda: self._hear(waiter)
@@ -144,7 +150,7 @@ class Clock:
                 heappush(self._move.heap, (instant, waiter.arrived, waiter))
             elif not self._frozen:
                 self._arm(waiter, left)
-        self._rests()
+        self._rests(task)
         if self._awaited:
             self._tell_awaited()
         try:
@@ -210,18 +216,26 @@ class Clock:
     # -- who takes part
 
     def enter(self) -> None:
-        """A participant begins: a call is being answered."""
+        """A participant begins: a call is being answered, in the running task."""
+        self._taking_part.add(_current_task())
         self._running += 1
 
     def leave(self) -> None:
         """A participant ends, whatever became of it. Every `enter` needs one."""
-        self._rests()
+        task = _current_task()
+        self._taking_part.discard(task)
+        self._rests(task)
 
-    def _rests(self) -> None:
-        """One participant fewer runs."""
+    def _rests(self, task: asyncio.Task[Any] | None) -> None:
+        """One participant fewer runs: that of `task`."""
         self._running -= 1
         if self._move is not None:
-            self._move.rested(self._running)
+            self._move.rested(task, self._running)
+
+    def _busy(self) -> set[asyncio.Task[Any]]:
+        """The tasks of the participants that run."""
+        asleep = {waiter.task for waiter in self._waiting}
+        return {task for task in self._taking_part if task is not None and not task.done() and task not in asleep}
 
     # -- steering
 
@@ -269,18 +283,20 @@ class Clock:
 
         A participant may not settle: its client reads slowly. After `patience` real seconds in all those are set
         aside, and every further step allows the others a moment; the moments come to no more than `patience` again.
-        They are counted, not known by name: if one of them runs on after all, another may be left behind in its place.
-        Returns how many still ran at the end, 0 unless the patience ran out. Advances wait for each other.
+        One of them that runs on after all is sent what is due by then, and from its next wait on it is stepped with the
+        others again. Returns how many still ran at the end, 0 unless the patience ran out.
 
-        Raises ValueError for a negative `by` and UNAVAILABLE if the clock is or gets closed. A participant that calls
-        it waits for itself.
+        Advances wait for each other.
+
+        Raises ValueError for a negative `by` and for an end past the year 9999, and UNAVAILABLE if the clock is or gets
+        closed. A participant that calls it waits for itself.
         """
         if by < 0:
             raise ValueError(f"the clock does not go back: it can't be advanced by {by} ns; give 0 or more")
         return await self._moved(by, None, patience)
 
     async def advance_to(self, instant: int, patience: float = PATIENCE) -> int:
-        """`advance` to `instant`. Raises ValueError if that has passed when its turn comes."""
+        """`advance` to `instant`. Raises ValueError if that has passed when its turn comes, or is past 9999."""
         return await self._moved(0, instant, patience)
 
     async def _moved(self, by: int, instant: int | None, patience: float) -> int:
@@ -294,6 +310,8 @@ class Clock:
             if instant is not None and instant < start:
                 raise ValueError(f"the clock does not go back: it is {_told(start)}, and {_told(instant)} has passed")
             target = start + by if instant is None else instant
+            if target >= END:
+                raise ValueError("that would take the clock past the year 9999, where timestamps end")
             move = self._begin_move(start, patience)
             try:
                 await self._step(move, target)
@@ -326,10 +344,11 @@ class Clock:
     async def _run_on(self, move: _Move) -> None:
         """Wait until no participant runs, or as long as the patience allows."""
         await asyncio.sleep(0)  # mostly enough
-        while self._move is move and self._running > move.aside:
+        while self._move is move and self._running > move.left_behind:
             if await move.settled() or self._move is not move:
                 continue
-            move.aside = self._running
+            move.aside = self._busy()
+            move.nameless = max(self._running - len(move.aside), 0)
             if not move.warned:
                 move.warned, move.left = True, move.patience
                 text = "after %g s the clock moves on without the calls that did not run on: %d; are they read slowly?"
@@ -436,6 +455,7 @@ class Clock:
             if waiter.future.get_loop().is_closed():
                 waiter.forgotten = True
                 self._waiting.remove(waiter)
+        self._taking_part = {task for task in self._taking_part if task is None or not task.get_loop().is_closed()}
         self._watching = {over for over in self._watching if not over.get_loop().is_closed()}
         self._awaited = {asked: n for asked, n in self._awaited.items() if not asked.get_loop().is_closed()}
 
@@ -458,14 +478,17 @@ class Signal:
 
 
 class _Waiter:
-    """Somebody who waits for `instant`, or, with None, for ever. `arrived` numbers them in their order."""
+    """Somebody who waits in `task` for `instant`, or, with None, for ever. `arrived` numbers them in their order."""
 
-    __slots__ = ("arrived", "forgotten", "future", "instant", "timer")
+    __slots__ = ("arrived", "forgotten", "future", "instant", "task", "timer")
 
-    def __init__(self, instant: int | None, arrived: int, future: asyncio.Future[bool]) -> None:
+    def __init__(
+        self, instant: int | None, arrived: int, future: asyncio.Future[bool], task: asyncio.Task[Any] | None
+    ) -> None:
         self.instant = instant
         self.arrived = arrived
         self.future = future
+        self.task = task
         self.timer: asyncio.TimerHandle | None = None
         self.forgotten = False
 
@@ -483,17 +506,24 @@ class _Waiter:
 class _Move:
     """An advance under way: whom it has yet to wake, by instant, and what is left of its patience (real seconds).
 
-    `aside` is the number of participants that it no longer waits for.
+    `aside` are the tasks of participants that it no longer waits for, `nameless` how many it does not wait for either
+    who are of no task that is known.
     """
 
-    __slots__ = ("_settled", "aside", "heap", "left", "patience", "shut", "warned")
+    __slots__ = ("_settled", "aside", "heap", "left", "nameless", "patience", "shut", "warned")
 
     def __init__(self, patience: float) -> None:
         self.heap: list[tuple[int, int, _Waiter]] = []
         self.patience = self.left = patience
-        self.aside = 0
+        self.aside: set[asyncio.Task[Any]] = set()
+        self.nameless = 0
         self.shut = self.warned = False
         self._settled: asyncio.Future[bool] | None = None
+
+    @property
+    def left_behind(self) -> int:
+        """How many it no longer waits for."""
+        return len(self.aside) + self.nameless
 
     async def settled(self) -> bool:
         """Wait for `rested` to say that all have settled; False if that takes too long."""
@@ -508,10 +538,12 @@ class _Move:
             self._settled = None
             self.left -= time.monotonic() - began
 
-    def rested(self, running: int) -> None:
-        """`running` participants run now, one fewer than before."""
-        self.aside = max(min(self.aside, running), 0)
-        if running <= self.aside and self._settled is not None:
+    def rested(self, task: asyncio.Task[Any] | None, running: int) -> None:
+        """`running` participants run now; that of `task` does no more."""
+        if task is not None:
+            self.aside.discard(task)
+        self.nameless = min(self.nameless, max(running - len(self.aside), 0))
+        if running <= self.left_behind and self._settled is not None:
             _settle(self._settled, True)
 
     def end(self, shut: bool) -> None:
@@ -519,6 +551,14 @@ class _Move:
         self.shut = shut
         if self._settled is not None:
             _settle(self._settled, True)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    """The running task; None outside of any, as where a coroutine is closed after its loop."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 def _settle(future: asyncio.Future[T], result: T) -> None:

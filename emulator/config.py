@@ -21,6 +21,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 SESSION_SOURCES = ("header", "api-key")
 QUOTA_PRESETS = ("none", "real")
+MOST_SPEED = 1_000_000
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
@@ -185,8 +186,8 @@ def _check_keys(keys: tuple[Any, ...]) -> None:
 def _check_range(name: str, value: Any) -> None:
     if name in ("port", "http_port", "tls_port") and not 0 <= value <= 65535:
         raise UsageError(f"{name}: {value} is not a port; give a number from 0 to 65535")
-    if name == "speed" and not 0 < value <= 1_000_000:
-        raise UsageError(f"speed: {value} must be more than 0 and at most 1000000")
+    if name == "speed" and not 0 < value <= MOST_SPEED:
+        raise UsageError(f"speed: {value} must be more than 0 and at most {MOST_SPEED}")
     if name == "session_idle" and not value > 0:
         raise UsageError(f"session_idle: {value} must be more than 0 seconds")
     if name == "token" and not (value.strip() == value and value and value.isascii() and value.isprintable()):

@@ -12,13 +12,15 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from . import __version__
 from .api import METHODS, Timestamp, message_class, to_dict
 from .api import Duration as DurationMessage
 from .call import Call, parsed
 from .calls import CALLS_BY_METHOD
-from .clock import SECOND, Clock, Monotonic
+from .clock import END, SECOND, Clock, Monotonic
+from .config import MOST_SPEED
 from .engine.book import load
 from .engine.explain import paste, story
 from .engine.query import Query, compile_query, subject_of
@@ -34,8 +36,6 @@ from .sessions import PARTS, Session, Sessions
 _PACKAGE = "emulator.v1"
 _SERVICE = f"/{_PACKAGE}.ControlService/"
 LONGEST_ADVANCE = 3650 * 24 * 3600 * SECOND
-_END = 253_402_300_800 * SECOND
-"""The year 10000, which no timestamp reaches."""
 
 
 class Control:
@@ -44,12 +44,13 @@ class Control:
     def __init__(self, sessions: Sessions, access: Access, about: Callable[[], Mapping[str, Any]]) -> None:
         self._sessions, self._access, self._about = sessions, access, about
         self._shared = asyncio.Lock()
+        self._laying: WeakKeyDictionary[Session, asyncio.Lock] = WeakKeyDictionary()
 
     def handlers(self) -> Mapping[str, Handler]:
         """The service's methods by path."""
         answers: dict[str, Callable[[Call, Any], Awaitable[Any]]] = {
             "Info": self._info,
-            "AddRules": _add_rules,
+            "AddRules": self._add_rules,
             "ReplaceRules": self._replace_rules,
             "RemoveRules": _remove_rules,
             "ListRules": _list_rules,
@@ -106,10 +107,25 @@ class Control:
                 self._sessions.shared.book, self._sessions.shared.error = book, ""
         else:
             session = call.session
-            # What the session's own rules may use stands beneath them: the files' snippets.
-            book = await _book(request.fixtures, session.shared.book)
-            session.replace(book if request.fixtures.files else None)
+            async with self._in_turn(session):
+                # What the session's own rules may use stands beneath them: the files' snippets.
+                book = await _book(request.fixtures, session.shared.book)
+                session.replace(book if request.fixtures.files else None)
         return _message("ReplaceRulesResponse", rules=len(book.rules), warnings=map(str, warnings(book)))
+
+    async def _add_rules(self, call: Call, request: Any) -> Any:
+        session = call.session
+        if not request.fixtures.files:
+            raise Status(Code.INVALID_ARGUMENT, "no file with rules: give fixtures.files, e.g. {'rules.yaml': '...'}")
+        async with self._in_turn(session):
+            book = await _book(request.fixtures, session.book)
+            layer = session.add(book)
+        told = map(str, warnings(book))
+        return _message("AddRulesResponse", layer_id=layer.id, rules=len(book.rules), warnings=told)
+
+    def _in_turn(self, session: Session) -> asyncio.Lock:
+        """What lays rules in the order in which it was asked for, however long loading takes."""
+        return self._laying.setdefault(session, asyncio.Lock())
 
     async def _list_sessions(self, call: Call, request: Any) -> Any:
         now = Monotonic.now()
@@ -129,10 +145,13 @@ class Control:
             for entry in [entry for entry in session.journal if request.past and entry.code is not None]:
                 if query.fits(entry, session.state.scenario):
                     yield recorded(entry, request.messages).SerializeToString()
+            told = 0
             while True:
                 entry = await session.clock.unless_closed(entries.__anext__())
                 if query.fits(entry, session.state.scenario):
-                    yield recorded(entry, request.messages).SerializeToString()
+                    out = recorded(entry, request.messages)
+                    out.missed, told = entries.missed - told, entries.missed
+                    yield out.SerializeToString()
 
 
 def _message(name: str, /, **fields: Any) -> Any:
@@ -151,16 +170,6 @@ async def _book(fixtures: Any, under: Any) -> Any:
         return await asyncio.to_thread(partial(load, [bundle], under=under))
     except FixtureError as failed:
         raise Status(Code.INVALID_ARGUMENT, str(failed)) from None
-
-
-async def _add_rules(call: Call, request: Any) -> Any:
-    session = call.session
-    if not request.fixtures.files:
-        raise Status(Code.INVALID_ARGUMENT, "no file with rules: give fixtures.files, e.g. {'rules.yaml': '...'}")
-    book = await _book(request.fixtures, session.book)
-    layer = session.add(book)
-    told = map(str, warnings(book))
-    return _message("AddRulesResponse", layer_id=layer.id, rules=len(book.rules), warnings=told)
 
 
 async def _remove_rules(call: Call, request: Any) -> Any:
@@ -337,7 +346,7 @@ async def _freeze_clock(call: Call, request: Any) -> Any:
     at = request.at.seconds * SECOND + request.at.nanos
     if at < clock.now():
         raise _going_back()
-    if at >= _END:
+    if at >= END:
         raise Status(Code.INVALID_ARGUMENT, "at: give a time before the year 10000")
     clock.freeze()
     try:
@@ -353,8 +362,8 @@ def _going_back() -> Status:
 
 async def _run_clock(call: Call, request: Any) -> Any:
     clock = call.session.clock
-    if request.speed and not 0 < request.speed <= 1_000_000:
-        raise Status(Code.INVALID_ARGUMENT, f"speed: {request.speed} must be more than 0 and at most 1000000")
+    if request.speed and not 0 < request.speed <= MOST_SPEED:
+        raise Status(Code.INVALID_ARGUMENT, f"speed: {request.speed} must be more than 0 and at most {MOST_SPEED}")
     clock.run(request.speed or None)
     return _clock_state(clock)
 
@@ -364,9 +373,10 @@ async def _advance_clock(call: Call, request: Any) -> Any:
     if not 0 <= by <= LONGEST_ADVANCE:
         raise Status(Code.INVALID_ARGUMENT, "by: give a duration from 0 to 3650 days")
     clock = call.session.clock
-    if clock.now() + by >= _END:
-        raise Status(Code.INVALID_ARGUMENT, "by: that would take the clock past the year 9999, where timestamps end")
-    stragglers = await clock.advance(by)
+    try:
+        stragglers = await clock.advance(by)
+    except ValueError as failed:
+        raise Status(Code.INVALID_ARGUMENT, f"by: {failed}") from None
     return _message("AdvanceClockResponse", clock=_clock_state(clock), stragglers=stragglers)
 
 

@@ -94,11 +94,13 @@ def _fm_emulator_serving(request: pytest.FixtureRequest) -> Iterator[_Serving]:
 @pytest.fixture
 def fm_emulator(request: pytest.FixtureRequest, _fm_emulator_serving: _Serving) -> Iterator[Emulator]:
     """A running emulator of the Foundation Models API (`emulator.Emulator`), as new for every test."""
-    item, serving = request.node, _fm_emulator_serving
+    item, serving, use, why = request.node, _fm_emulator_serving, None, ""
     try:
         use = serving.begin(item)
     except Refused as refused:
-        pytest.fail(f"fm_emulator: {refused}", pytrace=False)
+        why = str(refused)
+    if use is None:  # failed out here, it is told once and without what led to it
+        pytest.fail(f"fm_emulator: {why}", pytrace=False)
     item.stash[_USE] = use
     yield serving.emulator
     del item.stash[_USE]
@@ -276,6 +278,8 @@ def _ini(config: pytest.Config, name: str) -> Any:
         value = config.getini(f"fm_emulator_{name}")
     except (TypeError, ValueError, pytest.UsageError) as error:
         raise Refused(f"ini option fm_emulator_{name}: {error}") from None
+    if name in INI and INI[name][0] == "string" and not value:
+        return None  # pytest before 8 gives an empty list for what is not set
     kind = {"seed": int, "speed": float}.get(name)
     if kind is not None and isinstance(value, str):
         with contextlib.suppress(ValueError):  # what is no number is refused with all other values

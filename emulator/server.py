@@ -233,8 +233,7 @@ class Emulator(Steering):
             self._steer(sessions.default, self.place, lambda: self.target)
             if self._server is not None:
                 self._router = self._routed()
-            before.close(Status(Code.CANCELLED, "the emulator began again"))
-            before.clear()
+            before.end("the emulator began again")
 
         self.place.do(work)
 

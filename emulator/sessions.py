@@ -50,6 +50,7 @@ PARTS = (
 
 BATCH = "completion_batch"
 MOST_SESSIONS = 1000
+BEGAN_AGAIN = "the session was reset or restored while this call was open"
 OWN, FILES = "session", "files"
 """Layers by id: the session's own rules, and those of the files; added ones are r1, r2, ..."""
 
@@ -79,6 +80,8 @@ class Session:
     """`id` is empty for the session that a server begins with; `strict` fails calls that no rule matches.
 
     `home` are the rules that all sessions share; `shared` is the same, but after a restore from elsewhere.
+    `over` tells why it has ended, and is empty until then. `generation` counts how often its operations began again, by
+    a reset or a restore; calls that came before begin none any more.
     `began` is the instant at which its clock began (ns). `open_calls` are those of programs, `holders` all that are
     under way, those of the control API included; `used` is when the last one began or ended (seconds of `Monotonic`).
     """
@@ -91,6 +94,8 @@ class Session:
         self.id = id
         self.home = self.shared = shared
         self.config = config
+        self.over = ""
+        self.generation = 0
         self._as_configured()
         self.clock = Clock(config.now, config.speed, config.frozen)
         self.state = State()
@@ -109,6 +114,7 @@ class Session:
         self.holders = 0
         self.used = Monotonic.now()
         self.numbered = 0
+        self._laid: set[str] = set()
         self._book: Book | None = None
         self._beneath: Book | None = None
 
@@ -146,6 +152,17 @@ class Session:
         self._restack()
         return layer
 
+    def place(self, where: str) -> str:
+        """How rules that are laid at `where` in a program are told from those laid there before: the line of a loop
+        lays many.
+        """
+        place, n = where, 1
+        while place in self._laid:
+            n += 1
+            place = f"{where} ({n})"
+        self._laid.add(place)
+        return place
+
     def replace(self, book: Book | None) -> None:
         """Replace the session's own rules; None takes them away."""
         self.own = Layer(OWN, book) if book is not None else None
@@ -166,6 +183,7 @@ class Session:
         self.own = next((layer for layer in layers if layer.id == OWN), None)
         self.added = [layer for layer in layers if layer.id != OWN]
         self.numbered = numbered
+        self._laid.update(given.name for layer in layers for given in layer.book.given)
         self._restack()
 
     def _restack(self) -> None:
@@ -260,11 +278,13 @@ class Session:
 
     def _reset_journal(self) -> None:
         self.journal.clear()
+        self._laid = {given.name for layer in self.added for given in layer.book.given}
         self.calls = {"call": 0, "aside": 0}
         self.tally.clear()
         self.habits = Habits()
 
     def _reset_operations(self) -> None:
+        self.generation += 1
         self.datasets.let_go()
         self.operations.clear()
 
@@ -335,7 +355,7 @@ class Sessions:
             raise Status(Code.INVALID_ARGUMENT, "the session that a server begins with stays; reset it")
         if id not in self._all:
             raise Status(Code.NOT_FOUND, f"no such session: {id}; there is {self._there()}")
-        self._drop(id)
+        self._drop(id, "it was deleted")
 
     def open(self) -> None:
         """Let calls wait for as long as they like."""
@@ -349,6 +369,13 @@ class Sessions:
         for session in self:
             session.clock.close(why)
 
+    def end(self, why: str) -> None:
+        """All of them are over, since others stand in their place."""
+        for session in self:
+            session.over = why
+        self.close(Status(Code.CANCELLED, why))
+        self.clear()
+
     def clear(self) -> list[asyncio.Task[Any]]:
         """Let go of what sessions have stored; calls to them are over. Returns what is cancelled, and may still end."""
         return [task for session in self for task in session.let_go()]
@@ -360,9 +387,10 @@ class Sessions:
         now = Monotonic.now()
         for session in self:
             if session.id and not session.holders and now - session.used > self._config.session_idle:
-                self._drop(session.id)
+                self._drop(session.id, f"nobody used it for {self._config.session_idle:g} s")
 
-    def _drop(self, id: str) -> None:
+    def _drop(self, id: str, why: str) -> None:
         session = self._all.pop(id)
+        session.over = why
         session.clock.close(Status(Code.CANCELLED, f"the session {id} is over"))
         session.let_go()

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from .batches import restored as restored_batches
+from .clock import END
 from .config import QUOTA_PRESETS
 from .datasets import VALIDATION
 from .datasets.stored import StoredDatasets, check_size, settle
@@ -34,7 +35,6 @@ from .seed import Seed
 from .sessions import OWN, PARTS, Session, Shared
 
 FORMAT = 1
-_END = 253_402_300_800 * 1_000_000_000  # ns: the year 10000, which no timestamp reaches
 
 
 class _Counters(Struct, forbid_unknown_fields=True):
@@ -175,7 +175,7 @@ def _check_validations(operations: list[Record]) -> None:
 def _check_instants(found: Any, where: str = "") -> None:
     """Raise ValueError for a number below `found` that no instant reaches."""
     if isinstance(found, int):
-        if found >= _END:
+        if found >= END:
             raise ValueError(f"{where.lstrip('.')}: it is not before the year 10000")
     elif isinstance(found, Struct):
         for name in found.__struct_fields__:
@@ -191,7 +191,7 @@ def _read(snapshot: bytes) -> Snapshot:
     if found.format != FORMAT:
         raise ValueError(f"its format is {found.format}; this emulator reads {FORMAT}")
     for name, instant in (("now", found.clock.now), ("began", found.clock.began)):
-        if not 0 <= instant < _END:
+        if not 0 <= instant < END:
             raise ValueError(f"clock.{name}: it is not between the years 1970 and 9999")
     for part in ("operations", "datasets", "iam_tokens", "quotas", "idempotency"):
         _check_instants(getattr(found, part), part)

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .clock import Clock
-from .config import instant
+from .clock import Clock, Monotonic
+from .config import MOST_SPEED, instant
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
 from .recorded import Recorded, moment, nanoseconds
@@ -86,18 +86,35 @@ async def _snapshot(session: Session) -> bytes:
         raise UsageError(refused.message) from None
 
 
-class Steering:
+class _Held:
+    """What somebody holds of a session, and where its state lives."""
+
+    _held: Session
+    _place: Place
+
+    @property
+    def _session(self) -> Session:
+        """The session. Raises RuntimeError once that is over: calls don't reach it any more."""
+        session = self._held
+        if session.over:
+            whose = f"the session {session.id}" if session.id else "the session that the emulator began with"
+            again = f"ask for it again, with session({session.id!r})" if session.id else "ask the emulator itself"
+            raise RuntimeError(f"{whose} is over: {session.over}; {again}")
+        session.used = Monotonic.now()
+        return session
+
+
+class Steering(_Held):
     """Rules, calls, operations and clock of one session.
 
-    `clock` and `operations` are its parts; the methods are about rules and calls.
+    `clock` and `operations` are its parts; the methods are about rules and calls. All raise RuntimeError once the
+    session is over: deleted, or dropped because nobody used it.
     """
 
-    _session: Session
-    _place: Place
     _target: Callable[[], str]
 
     def _steer(self, session: Session, place: Place, target: Callable[[], str]) -> None:
-        self._session, self._place, self._target = session, place, target
+        self._held, self._place, self._target = session, place, target
         self.clock = ClockOf(session, place)
         self.operations = OperationsOf(session, place)
 
@@ -151,11 +168,13 @@ class Steering:
     def _lay(self, fixtures: Any, where: str) -> Scripted:
         from .rules.files import Bundle, Inline
 
-        if isinstance(fixtures, str) and ("\n" in fixtures or ": " in fixtures):
-            fixtures = Bundle({"fixtures.yaml": fixtures.encode()}, os.environ, where)
-        elif isinstance(fixtures, Mapping):
-            fixtures = Inline(fixtures, where, os.environ)
-        under = self._place.do(lambda: self._session.book)
+        session, environment = self._session, os.environ
+        is_yaml = isinstance(fixtures, str) and ("\n" in fixtures or ": " in fixtures)
+        if is_yaml or isinstance(fixtures, Mapping):
+            name = self._place.do(lambda: session.place(where))
+            files = {"fixtures.yaml": fixtures.encode()} if is_yaml else {}
+            fixtures = Bundle(files, environment, name) if is_yaml else Inline(fixtures, name, environment)
+        under = self._place.do(lambda: session.book)
         book = load([fixtures], under=under)
         return Scripted(self, self._place.do(lambda: self._session.add(book)))
 
@@ -329,14 +348,14 @@ class Scripted:
 
     def _counted(self) -> tuple[str, ...]:
         """What the session counts them by: their identities in its stack, or, once they are gone, the last ones."""
-        session = self._steering._session
+        session = self._steering._held
         if self._layer in session.added:
             self._identities = tuple(rule.identity for rule, layer in session.ruled() if layer == self._layer.id)
         return self._identities
 
     def remove(self) -> None:
-        """Take them away; nothing happens if they are gone."""
-        session = self._steering._session
+        """Take them away; nothing happens if they are gone, or the session is over."""
+        session = self._steering._held
 
         def work() -> None:
             self._counted()
@@ -352,15 +371,18 @@ class Scripted:
         self.remove()
 
 
-class ClockOf:
+class ClockOf(_Held):
     """A session's clock: it stands still or runs at a speed, and either way it can be moved on.
 
     Spans are texts of the fixture language (`"72h"`, `"1m30s"`) or timedeltas.
     """
 
     def __init__(self, session: Session, place: Place) -> None:
-        self._clock: Clock = session.clock
-        self._place = place
+        self._held, self._place = session, place
+
+    @property
+    def _clock(self) -> Clock:
+        return self._session.clock
 
     @property
     def now(self) -> datetime.datetime:
@@ -382,7 +404,12 @@ class ClockOf:
         self._place.do(self._clock.freeze)
 
     def run(self, speed: float | None = None) -> None:
-        """Run on from here, `speed` times as fast as real time; as fast as before if None."""
+        """Run on from here, `speed` times as fast as real time; as fast as before if None.
+
+        Raises ValueError for a speed that is not more than 0, or more than 1,000,000.
+        """
+        if speed is not None and not 0 < speed <= MOST_SPEED:
+            raise ValueError(f"speed: {speed} must be more than 0 and at most {MOST_SPEED}")
         self._place.do(lambda: self._clock.run(speed))
 
     def advance(self, by: str | datetime.timedelta) -> int:
@@ -413,14 +440,14 @@ class ClockOf:
         await self._place.wait_async(self._clock.wait_for_sleepers(count, timeout))
 
 
-class OperationsOf:
+class OperationsOf(_Held):
     """A session's operations, by hand, whatever their timelines say. Looking at them here counts as no Get.
 
     Methods raise LookupError for an id that is not there, and ValueError for what an operation can't do any more.
     """
 
     def __init__(self, session: Session, place: Place) -> None:
-        self._session, self._place = session, place
+        self._held, self._place = session, place
 
     def list(self) -> list[OperationView]:
         """All of them, the oldest first."""

@@ -328,6 +328,48 @@ async def test_who_reads_slowly_is_left_behind_and_told_of(patience: list[str]) 
     await asyncio.gather(call, *others)
 
 
+async def test_who_comes_back_after_the_patience_leaves_nobody_else_behind(patience: list[str]) -> None:
+    clock, seen = frozen(), Seen()
+    read, rests = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        clock.enter()
+        await clock.until(NOON + SECOND)
+        await read.wait()
+        rests.set()
+        await clock.until(NOON + 4 * SECOND)
+        seen.append(("slow", (clock.now() - NOON) // SECOND))
+        clock.leave()
+
+    async def busy() -> None:
+        clock.enter()
+        for second in (2, 3, 4):
+            await clock.until(NOON + second * SECOND)
+            read.set()
+            await rests.wait()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            seen.append(("busy", (clock.now() - NOON) // SECOND))
+        clock.leave()
+
+    calls = [asyncio.create_task(slow()), asyncio.create_task(busy())]
+    await clock.wait_for_sleepers(2)
+    assert await clock.advance(9 * SECOND, patience=0.1) == 0
+    patience[:] = ["after 0.1 s the clock moves on without the calls that did not run on: 1; are they read slowly?"]
+    assert seen == [("busy", 2), ("busy", 3), ("slow", 4), ("busy", 4)]
+    await asyncio.gather(*calls)
+
+
+async def test_the_clock_ends_where_timestamps_do() -> None:
+    clock = frozen()
+    years = 8000 * 365 * 24 * 3600 * SECOND
+    with pytest.raises(ValueError, match="past the year 9999"):
+        await clock.advance(years)
+    with pytest.raises(ValueError, match="past the year 9999"):
+        await clock.advance_to(NOON + years)
+    assert clock.now() == NOON
+
+
 async def test_an_advance_waits_for_a_slow_reader_within_its_patience() -> None:
     clock, seen = frozen(), Seen()
     woke, read = asyncio.Event(), asyncio.Event()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc.aio
 import pytest
 from wire.client import asking, path
+from wire.control import Controller
 
 from emulator import Emulator, FixtureError, UsageError
 from emulator.api import METHODS, GetOperationRequest
@@ -71,10 +72,61 @@ def test_mistakes_are_told_all_at_once_at_the_line_that_made_them(emulator: Emul
     assert emulator.book.rules == ()
 
 
+def test_an_empty_text_is_not_taken_for_the_working_directory(emulator: Emulator) -> None:
+    for given in ("", [""]):
+        with pytest.raises(UsageError, match="an empty text is no path"):
+            Emulator(fixtures=given)
+    with pytest.raises(UsageError, match="an empty text is no path"):
+        emulator.add("")
+
+
 def test_rules_made_by_one_line_are_counted_apart(emulator: Emulator, say: Any) -> None:
     one, two = (emulator.rule(when={"question": question}, reply="а") for question in ("да", "нет"))
     say("да")
-    assert (one.times, two.times) == (1, 0)
+    say("нет")
+    say("да")
+    assert (one.times, two.times) == (2, 1)
+    assert [[call.about for call in laid.calls] for laid in (one, two)] == [["да", "да"], ["нет"]]
+    first, second = (rule.name for laid in (one, two) for rule in laid.book.rules)
+    assert second == first.replace(" rules[0]", " (2) rules[0]")
+
+
+def test_rules_that_went_are_told_from_those_that_the_line_lays_next(emulator: Emulator, say: Any) -> None:
+    laid = []
+    for question in ("да", "нет"):
+        with emulator.rule(reply="а") as rule:
+            say(question)
+            laid.append(rule)
+    assert [[call.about for call in rule.calls] for rule in laid] == [["да"], ["нет"]]
+
+
+def test_places_are_numbered_anew_after_a_reset_and_as_the_snapshot_says_after_a_restore(emulator: Emulator) -> None:
+    def lay() -> str:
+        name: str = emulator.rule(reply="а").book.rules[0].name
+        return name
+
+    first, before = lay(), emulator.snapshot()
+    second, third = lay(), lay()
+    assert len({first, second, third}) == 3
+    emulator.restore(before)
+    assert [lay(), lay()] == [second, third]
+    emulator.reset("journal")
+    assert lay() not in (first, second, third)
+    emulator.reset()
+    assert lay() == first
+
+
+def test_rules_of_a_snapshot_are_told_from_those_laid_after_it(emulator: Emulator, say: Any) -> None:
+    def lay(question: str) -> Any:
+        return emulator.rule(when={"question": question}, reply="а")
+
+    lay("да")
+    emulator.session("copy").restore(emulator.snapshot())
+    emulator.restore(emulator.snapshot())
+    lay("нет")
+    say("да")
+    say("нет")
+    assert len({call.rule for call in emulator.calls()}) == 2
 
 
 def test_the_same_rule_laid_twice_is_counted_apart(emulator: Emulator, say: Any) -> None:
@@ -90,6 +142,54 @@ def test_a_session_of_its_own_is_steered_by_name(emulator: Emulator, say: Any) -
     assert (len(other.calls()), len(emulator.calls())) == (1, 0)
     other.clock.advance("1h")
     assert (other.clock.now - emulator.clock.now) == datetime.timedelta(hours=1)
+
+
+def test_a_session_that_was_deleted_takes_nothing_any_more(emulator: Emulator, say: Any, connect: Connect) -> None:
+    job = emulator.session("job")
+    laid = job.rule(reply="старое")
+    Controller(connect(emulator)).do("DeleteSession", id="job")
+    for use in (
+        lambda: job.rule(reply="новое"),
+        lambda: job.add({"rules": []}),
+        job.calls,
+        job.verify,
+        job.snapshot,
+        job.reset,
+        job.sdk,
+        job.clock.freeze,
+        lambda: job.clock.advance("1h"),
+        lambda: job.clock.now,
+        job.operations.list,
+        lambda: laid.calls,
+    ):
+        with pytest.raises(RuntimeError, match=r"session job is over: it was deleted; ask .* session\('job'\)"):
+            use()
+    laid.remove()
+    emulator.session("job").rule(reply="новое")
+    assert say(metadata=[("x-emulator-session", "job")]) == "новое"
+
+
+def test_sessions_of_an_emulator_that_began_again_are_over(emulator: Emulator) -> None:
+    job, clock = emulator.session("job"), emulator.clock
+    emulator.renew(emulator.config)
+    with pytest.raises(RuntimeError, match="session job is over: the emulator began again"):
+        job.rule(reply="?")
+    with pytest.raises(RuntimeError, match=r"that the emulator began with is over: .*; ask the emulator itself"):
+        clock.freeze()
+    emulator.clock.freeze()
+    emulator.session("job").rule(reply="?")
+
+
+def test_a_session_that_is_steered_is_in_use(serve: Serve) -> None:
+    emulator = serve(session_idle=600)
+    held, left = emulator.session("held"), emulator.session("left")
+    for session in emulator.sessions:
+        session.used -= 1000
+    held.calls()
+    emulator.session("another")
+    assert held.calls() == []
+    with pytest.raises(RuntimeError, match="session left is over: nobody used it for 600 s"):
+        left.rule(reply="?")
 
 
 # -- calls
@@ -165,6 +265,15 @@ def test_verification_raises_with_everything_that_differs(emulator: Emulator, sa
 
 
 # -- clock, operations, the whole
+
+
+def test_the_clock_has_bounds(emulator: Emulator) -> None:
+    for wrong in (0, -1, 1_000_001, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"speed: .* must be more than 0 and at most 1000000"):
+            emulator.clock.run(wrong)
+    with pytest.raises(ValueError, match="past the year 9999"):
+        emulator.clock.advance(datetime.timedelta(days=365 * 8000))
+    assert emulator.clock.now == NOON
 
 
 def test_the_clock_is_moved_by_texts_and_by_spans(emulator: Emulator) -> None:

@@ -79,6 +79,9 @@ def _followed(remote: Remote, asked: dict[str, Any], last: int | None) -> Iterat
         if call.id in passed:
             passed.discard(call.id)  # numbers begin again once the journal is reset
             continue
+        if call.missed:
+            told = counted(call.missed, "call is", "calls are")
+            click.echo(f"note: {told} left out, since they ended faster than this could read them", err=True)
         yield call
 
 

@@ -84,13 +84,13 @@ class Sent(Struct):
 
     @classmethod
     def read(cls, paths: Sequence[str]) -> Sent:
-        """Read and check the files here. Raises FixtureError, and UsageError where there is nothing to send or it is
-        too large.
+        """Read and check the files here, but for what uses snippets that only the emulator has. Raises FixtureError,
+        and UsageError where there is nothing to send or it is too large.
         """
         from ..engine.book import load
         from ..rules.files import Bundle
 
-        book = load(paths)
+        book = load(paths, elsewhere=True)
         if not book.files:
             raise UsageError(f"no *.yaml or *.yml file in {', '.join(paths)}")
         sent = cls({}, {}, {}, book.files)

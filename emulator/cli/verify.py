@@ -47,6 +47,8 @@ def command(remote: Remote, strict: bool, checks: tuple[str, ...], junit: str | 
         _print(report, err=True)
     else:
         _print(report)
+    if not report.problems:
+        _warn_of_silence(remote)
     sys.exit(1 if report.problems else 0)
 
 
@@ -62,6 +64,14 @@ def _print(report: Report, err: bool = False) -> None:
     for line in report.text().split("\n"):
         colour = _COLOURS.get(line[:1])
         click.echo(click.style(printable(line), fg=colour) if colour else printable(line), err=err)
+
+
+def _warn_of_silence(remote: Remote) -> None:
+    """A verdict on a session that nobody called is good, and mostly about the wrong one."""
+    seen = remote.ask("ListCalls", last=1)
+    if not seen.calls and not seen.evicted:
+        where = f"session {remote.session}" if remote.session else "session that the emulator began with"
+        click.echo(f"note: no call is in the journal of the {where}", err=True)
 
 
 def _write(path: str, text: str) -> None:

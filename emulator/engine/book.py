@@ -123,11 +123,12 @@ class Book(Struct, frozen=True):
         return index.among(subject)
 
 
-def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
+def load(fixtures: Iterable[Any], under: Book | None = None, elsewhere: bool = False) -> Book:
     """The book of these files, folders, bundles or plain mappings.
 
-    Its rules may use the snippets of the book `under`, unless a snippet of their own has the name. Raises FixtureError
-    with everything that is wrong.
+    Its rules may use the snippets of the book `under`, unless a snippet of their own has the name. `elsewhere`: they
+    are sent to an emulator that may have the snippets which are nowhere here; what uses those is checked there. Raises
+    FixtureError with everything that is wrong.
     """
     given = tuple(fixtures)
     if not given:
@@ -146,7 +147,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None) -> Book:
     for source in sources:
         if source.file is None:
             continue
-        compiler = _FileCompiler(source, source.file, snippets)
+        compiler = _FileCompiler(source, source.file, snippets, elsewhere)
         rules.extend(compiler.rules())
         fallbacks.extend(compiler.fallback(bool(fallbacks)))
         sections.extend(compiler.auth(bool(sections)))
@@ -279,9 +280,10 @@ _PLAIN_RULE = model.Rule()
 class _FileCompiler:
     """One fixture file being compiled."""
 
-    def __init__(self, source: Source, file: model.File, snippets: Snippets) -> None:
-        self.source, self.file, self.snippets = source, file, snippets
+    def __init__(self, source: Source, file: model.File, snippets: Snippets, elsewhere: bool = False) -> None:
+        self.source, self.file, self.snippets, self.elsewhere = source, file, snippets, elsewhere
         self.named: list[_Named] = []
+        self.begun: set[int] = set()
         self.used: set[str] = set()
         self.problems = source.problems
         self.variables = variables_of(file.vars or {}, source.environment, self._report("vars"))
@@ -350,7 +352,10 @@ class _FileCompiler:
     def _place(self, spec: model.Rule, i: int) -> tuple[int, str]:
         """The line of a rule, and where it stands in words; its name is noted."""
         line = self.problems.mark(("rules", i))[0]
-        where = f"{self.source.name}:{line}" if line else f"{self.source.name} rules[{i}]"
+        where = f"{self.source.name}:{line}" if line else self.source.name
+        if not line or line in self.begun:  # several may begin in one line
+            where = f"{where} rules[{i}]"
+        self.begun.add(line)
         if spec.name:
             self.named.append(_Named(spec.name, where, line, self.source))
         return line, where
@@ -419,6 +424,9 @@ class _FileCompiler:
     def _recipe(self, reply: model.Reply, at: tuple[str | int, ...]) -> Recipe:
         names = [reply.use] if isinstance(reply.use, str) else list(reply.use or ())
         layers: list[tuple[model.Reply, Source]] = [(reply, self.source)]
+        if self.elsewhere and not self.snippets.keys() >= set(names):
+            compile_reply(reply, self.source.read_file, _ignore, self.file.defaults, self.known)  # reads its files
+            return compile_reply(model.Reply(), self.source.read_file, _ignore)
         for name in reversed(names):
             if name in self.snippets:
                 self.used.add(name)
@@ -510,4 +518,4 @@ def _plain(spec: model.Rule) -> Any:
 
 
 def _ignore(path: tuple[str | int, ...], text: str) -> None:
-    """The defaults' own mistakes are told once, where they stand."""
+    """The mistakes are told elsewhere: the defaults' own where they stand, those of a snippet where it is known."""

@@ -19,6 +19,7 @@ from ..calls import CALLS_BY_METHOD
 from ..errors import Code, Status
 from ..idempotency import Flight, Reply
 from ..replies.play import Play
+from ..sessions import BEGAN_AGAIN
 from . import Gate, Handler
 
 KEY = "idempotency-key"
@@ -77,10 +78,10 @@ async def _later(
 
 async def _earlier(call: Call, key: str, mine: bytes, request: bytes) -> Reply | None:
     """The reply that the call has had before; None where it is its turn to be answered. Raises INVALID_ARGUMENT for a
-    key that came with another request.
+    key that came with another request, and CANCELLED if the session is reset or restored meanwhile.
     """
     session = call.session
-    memory = session.idempotency
+    memory, generation = session.idempotency, session.generation
     while True:
         reply, flight = memory.get(mine), memory.under_way(mine)
         earlier = reply or flight
@@ -91,6 +92,8 @@ async def _earlier(call: Call, key: str, mine: bytes, request: bytes) -> Reply |
             raise Status(Code.INVALID_ARGUMENT, wording.another_request(key))
         if reply is None and flight is not None:
             await session.clock.told(flight.over)
+            if session.generation != generation:
+                raise Status(Code.CANCELLED, BEGAN_AGAIN)
             reply = flight.reply
         if reply is not None and _leads(call, reply):
             return reply

@@ -148,6 +148,8 @@ def load_sources(fixtures: Iterable[Any]) -> list[Source]:
         else:
             if not isinstance(given, (str, os.PathLike)):
                 raise UsageError(f"fixtures: {given!r} is neither a path nor a mapping")
+            if not os.fspath(given):
+                raise UsageError("fixtures: an empty text is no path; for the working directory write `.`")
             out.extend(_of_path(Path(os.fspath(given))))
     return list({_key(source): source for source in out}.values())
 

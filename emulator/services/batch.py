@@ -40,6 +40,7 @@ def handlers() -> Mapping[str, Handler]:
 
 async def _create(call: Call) -> AsyncIterator[bytes]:
     session, request = call.session, parsed(call)
+    generation = session.generation
     play, index = decide(call)
     fork = Fork.of(
         session.layers,
@@ -55,7 +56,7 @@ async def _create(call: Call) -> AsyncIterator[bytes]:
     source = await _source(call, needed=play.unmatched and not session.config.lenient)
     await begin(play, call)
     session.datasets.make_room()  # for the result; nothing has begun where there is none
-    record = started(call, play, index)
+    record = started(call, play, index, generation)
     record.batch = Batch(record, request, fork, source, session.datasets.store)
     record.batch.logged = call.header("x-data-logging-enabled") == "true"
     session.datasets.add(_result(record, record.batch))

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 
 from ..call import Call
 from ..calls import CALLS_BY_METHOD, METHODS_BY_CALL
+from ..errors import Code, Status
 from ..gates import Handler
 from ..operations import PREFIXES, Record
 from ..replies.play import Play
 from ..replies.timeline import default_timeline
 from ..rules.model_uri import Model
+from ..sessions import BEGAN_AGAIN
 from .decide import begin, decide
 
 
@@ -20,15 +22,21 @@ def handlers() -> Mapping[str, Handler]:
 
 
 async def _create(call: Call) -> AsyncIterator[bytes]:
+    generation = call.session.generation
     play, index = decide(call)
     await begin(play, call)
-    record = started(call, play, index)
+    record = started(call, play, index, generation)
     yield call.session.operations.message(record).SerializeToString()
 
 
-def started(call: Call, play: Play, index: str) -> Record:
-    """The operation that `call` begins, kept from now on; `index` tells it from others of its kind."""
+def started(call: Call, play: Play, index: str, generation: int) -> Record:
+    """The operation that `call` begins, kept from now on; `index` tells it from others of its kind.
+
+    Raises CANCELLED if the session isn't the one that chose the play any more, by its `generation`.
+    """
     name, session = CALLS_BY_METHOD[call.method], call.session
+    if session.generation != generation:
+        raise Status(Code.CANCELLED, BEGAN_AGAIN)
     seed = session.seed.at("operation", name, index)
     if session.immediate:
         play.timeline = (play.timeline or default_timeline(name)).at_first_get()

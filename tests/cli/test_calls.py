@@ -15,6 +15,7 @@ import pytest
 from wire.client import asking, embedding
 
 from emulator import Emulator
+from emulator.journal import Subscription
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
@@ -206,6 +207,29 @@ def test_following_without_json_is_a_table_that_grows(asked: Emulator, connect: 
     assert [line(process).split()[0] for _ in range(4)] == ["id", "c1", "c3", "no"]
     connect(asked).complete(asking("Привет"))
     assert line(process).split()[0] == "c4"
+
+
+def test_following_too_slowly_tells_how_many_calls_are_left_out(
+    serve: Serve, connect: Connect, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Subscription.__init__, "__defaults__", (10,))  # how many may wait
+    emulator = serve()
+    client = connect(emulator)
+    client.complete(asking("Привет"))
+    process = follow(emulator, "--json", "--messages")
+    assert json.loads(line(process))["missed"] == 0
+    process.send_signal(signal.SIGSTOP)
+    for _ in range(100):  # more than sockets hold
+        client.complete(asking("x" * 100_000))
+    process.send_signal(signal.SIGCONT)
+    client.complete(asking("Привет"))
+    missed = 0
+    while not missed:
+        missed = json.loads(line(process))["missed"]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    note = f"note: {missed} calls are left out, since they ended faster than this could read them\n"
+    assert told(process).startswith(note)
 
 
 def test_following_ends_with_a_sentence_when_the_emulator_stops(follow: Follow) -> None:

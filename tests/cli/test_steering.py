@@ -245,6 +245,23 @@ def test_added_rules_are_a_layer_that_can_be_taken_away(on: Run, client: Client,
 
 
 @pytest.mark.parametrize("verb", ["apply", "add"])
+def test_rules_may_use_snippets_that_only_the_emulator_has(on: Run, write: Write, client: Client, verb: str) -> None:
+    on("rules", "apply", write({"snippets": {"busy": {"text": "занято"}}, "rules": []}, "s.yaml"), "--shared")
+    write("Дорогой друг", "f/letter.md")
+    rules = [
+        {"when": {"question": "а"}, "replies": [{"use": "busy"}, {"use": "busy", "text": {"file": "letter.md"}}]},
+        {"call": "text_embedding", "reply": {"use": "nobody"}},
+    ]
+    folder = write({"rules": rules[:1]}, "f/chat.yaml").parent
+    assert on("rules", verb, folder).exit_code == 0
+    assert [said(client, question="а") for _ in range(2)] == ["занято", "Дорогой друг"]
+    file = write({"rules": rules}, "f/chat.yaml")
+    result = on("rules", verb, file)
+    assert result.exit_code == 1
+    assert f": {file}:11: reply.use: no such snippet: nobody; there are busy\n" in result.output
+
+
+@pytest.mark.parametrize("verb", ["apply", "add"])
 def test_mistakes_are_told_by_the_names_that_files_have_here(on: Run, write: Write, client: Client, verb: str) -> None:
     file = write("rules:\n- reply: {txt: a}\n")
     result = on("rules", verb, file)

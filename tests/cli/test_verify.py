@@ -53,6 +53,17 @@ def test_the_status_is_0_once_everything_is_as_expected(run: Run, short: Emulato
     assert (result.exit_code, result.output.splitlines()[0]) == (0, "everything is as expected")
 
 
+def test_a_good_verdict_on_a_session_that_nobody_called_says_so(run: Run, serve: Serve, connect: Connect) -> None:
+    emulator = serve()
+    typo = run("verify", "--strict", "--target", emulator.target, "--session", "jbo-17")
+    assert (typo.exit_code, typo.stderr) == (0, "note: no call is in the journal of the session jbo-17\n")
+    first = run("verify", "--json", "--target", emulator.target)
+    assert first.stderr == "note: no call is in the journal of the session that the emulator began with\n"
+    assert json.loads(first.stdout)["problems"] == []
+    connect(emulator).complete(asking("Привет"))
+    assert run("verify", "--target", emulator.target).stderr == ""
+
+
 def test_checks_are_chosen_by_name_or_all_at_once(run: Run, short: Emulator) -> None:
     chosen = run("verify", "--check", "unread", "--check", "times", "--target", short.target)
     assert chosen.exit_code == 0

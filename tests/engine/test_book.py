@@ -267,6 +267,11 @@ def test_a_path_that_is_not_there_is_a_mistake() -> None:
     assert mistakes("no/such.yaml") == ["no/such.yaml: no such file or folder"]
 
 
+def test_rules_that_begin_in_one_line_have_names_of_their_own(tmp_path: Path) -> None:
+    file = written(tmp_path, "rules: [{reply: {text: a}}, {reply: {text: b}}]\n", "1.yaml")
+    assert [rule.name for rule in load([file]).rules] == [f"{file}:1", f"{file}:1 rules[1]"]
+
+
 # -- snippets, defaults, variables
 
 

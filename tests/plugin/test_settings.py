@@ -59,6 +59,17 @@ def test_timeline(fm_emulator):
     run(ASK + test).assert_outcomes(passed=3)
 
 
+def test_what_older_pytests_give_for_an_option_that_is_not_set_is_no_value(run: Run) -> None:
+    before_8 = """
+def pytest_configure(config):
+    real = config.getini
+    unset = ("fm_emulator_seed", "fm_emulator_now", "fm_emulator_speed", "fm_emulator_quotas")
+    config.getini = lambda name: [] if name in unset else real(name)
+"""
+    test = "def test_it(fm_emulator):\n    assert fm_emulator.config.seed == 0\n"
+    run(test, beside={"conftest.py": before_8}).assert_outcomes(passed=1)
+
+
 def test_the_nearest_marker_wins_field_by_field(run: Run) -> None:
     test = """
 pytestmark = pytest.mark.fm_emulator(seed=1, speed=2, strict=True)
@@ -161,6 +172,7 @@ def test_after(fm_emulator):
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*During handling*")
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
 

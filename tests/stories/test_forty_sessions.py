@@ -97,7 +97,7 @@ async def seen(work: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[Any]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=4)
+@settings(max_examples=20)
 @given(programs)
 def test_each_of_forty_sessions_sees_what_it_would_see_alone(programs: list[list[tuple[Any, ...]]]) -> None:
     work = {f"job-{n}": programs[n % len(programs)] for n in range(SESSIONS)}

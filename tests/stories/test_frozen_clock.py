@@ -83,7 +83,7 @@ def test_the_official_sdk_gets_nothing_early_and_a_batch_of_days_in_no_time(serv
 
 
 Told = list[tuple[Any, ...]]
-arrivals = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["пауза", "поток"])), min_size=1, max_size=4)
+arrivals = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["пауза", "поток", "долго"])), min_size=1, max_size=4)
 
 
 def told(calls: list[tuple[int, str]], stops: list[int], real_order: list[int]) -> Told:
@@ -93,25 +93,33 @@ def told(calls: list[tuple[int, str]], stops: list[int], real_order: list[int]) 
     """
     with Emulator(RULES, frozen=True, now=NOON) as e, Client(e.target) as client, ThreadPoolExecutor() as pool:
         under_way: dict[int, Future[Any]] = {}
+        begun: list[str] = []
         now = 0
         for stop in sorted({at for at, _ in calls} | set(stops) | {40}):
             e.place.wait(e.sessions.default.clock.advance((stop - now) * STEP), "advance")
             now = stop
             due = [n for n in sorted(range(len(calls)), key=real_order.index) if calls[n][0] == stop]
             for n in due:
+                if calls[n][1] == "долго":
+                    begun.append(client.call("TextGenerationAsyncService/Completion", asking("долго")).only.id)
+                    continue
                 request = asking(calls[n][1], stream=calls[n][1] == "поток")
                 waiting = e.clock.sleepers
                 under_way[n] = pool.submit(client.complete, request)
                 e.clock.wait_for_sleepers(waiting + 1)
         replies = [
-            [message.SerializeToString() for message in under_way[n].result().messages] for n in range(len(calls))
+            [message.SerializeToString() for message in under_way[n].result().messages] for n in sorted(under_way)
         ]
+        operations = [client.operation(id_).SerializeToString() for id_ in begun]
+        assert not any(operation.done for operation in e.operations.list())
+        e.clock.advance("72h")
+        operations += [client.operation(id_).SerializeToString() for id_ in begun]
         entries = sorted((call.began_at, call.about, call.sent_at, call.code) for call in e.calls())
-        return [*((tuple(reply),) for reply in replies), *entries]
+        return [*((tuple(reply),) for reply in replies), *((raw,) for raw in operations), *entries]
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=120)
 @given(arrivals, st.lists(st.integers(0, 39), max_size=6), st.permutations(range(4)))
 def test_any_interleaving_of_calls_and_advances_gives_the_same_replies_and_instants(
     calls: list[tuple[int, str]], stops: list[int], order: list[int]

@@ -489,6 +489,49 @@ def test_a_watcher_who_does_not_read_harms_nobody(start: Start) -> None:
     watching.cancel()
 
 
+def test_a_watcher_who_is_slow_is_told_how_many_it_missed(start: Start) -> None:
+    _, client, control = start(MANY)
+    watching = control.watch(past=True, messages=True)
+    client.complete(asking("x" * 100_000))
+    assert recorded(next(watching)).missed == 0
+    for _ in range(60):  # more than a socket holds
+        client.complete(asking("x" * 100_000))
+    for _ in range(1100):
+        client.complete(asking("да"))
+    client.complete(asking("последний"))
+    told = []
+    for raw in watching:
+        told.append(recorded(raw))
+        if told[-1].about == "последний":
+            break
+    watching.cancel()
+    assert sum(call.missed for call in told) > 100
+    assert len(told) + sum(call.missed for call in told) == 60 + 1100 + 1
+
+
+def test_rules_are_laid_in_the_order_in_which_they_are_sent(start: Start) -> None:
+    emulator, client, control = start()
+    many = "rules: [" + "{when: {question: нет}, reply: {text: x}}," * 2000 + "{reply: {text: медленно}}]"
+    with ThreadPoolExecutor(3) as pool:
+        slow = pool.submit(control.do, "ReplaceRules", fixtures={"files": {"a.yaml": many.encode()}})
+        eventually(lambda: emulator.sessions.default.holders == 1)
+        control.do("ReplaceRules", fixtures={"files": {"a.yaml": "rules: [{reply: {text: быстро}}]".encode()}})
+        assert slow.result().rules == 2001
+    assert said(client) == "быстро"
+
+
+def test_rules_that_many_lay_at_once_are_all_there(start: Start) -> None:
+    _, client, control = start()
+    text = "rules: [{{when: {{question: в{n}}}, reply: {{text: о{n}}}}}]"
+    with ThreadPoolExecutor(8) as pool:
+        layers = list(pool.map(lambda n: control.add(text.format(n=n)), range(40)))
+    assert len(set(layers)) == 40
+    assert [said(client, f"в{n}") for n in range(40)] == [f"о{n}" for n in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda layer: control.do("RemoveRules", layer_id=layer), layers))
+    assert control.rules() == []
+
+
 def test_watching_ends_when_the_emulator_shuts_down(connect: Connect) -> None:
     with Emulator(MANY) as emulator:
         client = connect(emulator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -246,3 +247,74 @@ def test_a_snapshot_of_a_far_future_is_restored_as_any_other(serve: Serve, conne
 def test_bytes_that_are_no_snapshot_are_refused(serve: Serve, connect: Connect, raw: bytes) -> None:
     control = Controller(connect(serve()))
     assert control.refused("Restore", snapshot=raw)[0] == "INVALID_ARGUMENT"
+
+
+OPEN: dict[str, Any] = {
+    "rules": [
+        {"name": "later", "call": "completion_async", "reply": {"text": "готово", "delay": "1h"}, "expect": 1},
+        {
+            "name": "stream",
+            "call": "completion",
+            "reply": {"text": "раз два три", "stream": {"words": 1, "every": "1h"}},
+        },
+    ]
+}
+ASYNC = "TextGenerationAsyncService/Completion"
+
+
+@pytest.mark.parametrize("how", ["Restore", "Reset"])
+def test_calls_that_are_open_change_nothing_in_what_is_restored(serve: Serve, connect: Connect, how: str) -> None:
+    emulator = serve(OPEN, frozen=True, now=NOON)
+    client = connect(emulator)
+    control = Controller(client)
+    before = control.do("Snapshot").snapshot
+    key = [("idempotency-key", "k")]
+    with ThreadPoolExecutor() as pool:
+        create = pool.submit(client.call, ASYNC, asking("?"), key)
+        control.sleepers(1)
+        duplicate = pool.submit(client.call, ASYNC, asking("?"), key)
+        control.sleepers(2)
+        reading = pool.submit(client.complete, asking("?", stream=True))
+        control.sleepers(3)
+        control.do(how, **({"snapshot": before} if how == "Restore" else {}))
+        assert control.advance(3 * 3600).stragglers == 0
+        for cut in (create.result(), duplicate.result()):
+            assert (cut.code, cut.text) == ("CANCELLED", "the session was reset or restored while this call was open")
+        assert [m.alternatives[0].message.text for m in reading.result().messages] == ["раз", "раз два", "раз два три"]
+    assert (len(control.do("ListOperations").operations), control.calls()) == (0, [])
+    (problem,) = control.do("Verify", strict=True).problems
+    assert "chosen 0 times, expected exactly 1" in problem.text
+    control.do("Restore", snapshot=before)
+    assert json.loads(control.do("Snapshot").snapshot) == json.loads(before)
+
+
+def test_an_operation_begun_after_a_restore_has_the_id_it_would_have_had(serve: Serve, connect: Connect) -> None:
+    ids = []
+    for is_open in (False, True):
+        emulator = serve(OPEN, frozen=True, now=NOON)
+        client = connect(emulator)
+        control = Controller(client)
+        before = control.do("Snapshot").snapshot
+        with ThreadPoolExecutor() as pool:
+            if is_open:
+                pool.submit(client.call, ASYNC, asking("?"))
+                control.sleepers(1)
+            control.do("Restore", snapshot=before)
+            create = pool.submit(client.call, ASYNC, asking("?"))
+            control.sleepers(1 + is_open)
+            control.advance(3600)
+            ids.append(create.result().only.id)
+    assert ids[0] == ids[1]
+
+
+def test_operations_after_the_year_2262_are_restored(serve: Serve, connect: Connect) -> None:
+    fixtures = {"rules": [{"call": "completion_async", "reply": {"text": "да"}, "operation": {"done_after": "72h"}}]}
+    emulator = serve(fixtures, frozen=True, now="2300-01-31T12:00:00Z")
+    client = connect(emulator)
+    control = Controller(client)
+    done, under_way = (client.call(ASYNC, asking("?")).only.id for _ in range(2))
+    control.do("FinishOperation", operation_id=done)
+    control.do("Restore", snapshot=control.do("Snapshot").snapshot)
+    assert [client.operation(id_).done for id_ in (done, under_way)] == [True, False]
+    control.advance(72 * 3600)
+    assert client.operation(under_way).done
