@@ -16,6 +16,7 @@ from .errors import Code, Status
 
 if TYPE_CHECKING:
     from .journal import Entry
+    from .replies.strike import Strike
     from .sessions import Session
 
 Pairs = list[tuple[str, "str | bytes"]]
@@ -31,6 +32,9 @@ class Call(Struct):
 
     `account` is the id of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's
     clock) at which the next message is due, 0 for at once.
+
+    `strike` is what chaos has left to be done to the call's stream; where `dropped` is set, the transport ends the
+    client's connection in place of telling the status that the call ends with.
 
     A client that leaves cancels the task that answers; there is no flag to poll.
     """
@@ -50,6 +54,8 @@ class Call(Struct):
     account: str = ""
     message: Any = None
     at: int = 0
+    strike: Strike | None = None
+    dropped: bool = False
     session: Session = None  # type: ignore[assignment]
     entry: Entry = None  # type: ignore[assignment]
 

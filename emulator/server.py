@@ -25,7 +25,7 @@ from .config import Config, from_values
 from .control import Control, timestamp
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import auth, checking, guarded, idempotency, quota, validation
+from .gates import auth, checking, fault, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
@@ -245,7 +245,7 @@ class Emulator(Steering):
     def _routed(self) -> Router:
         validating = () if self.config.lenient else (checking(validation.check),)
         remembering = idempotency.remembering(completion.performed)
-        gates = (*validating, checking(auth.check), quota.gate, remembering)
+        gates = (*validating, checking(auth.check), quota.gate, remembering, fault.gate)
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),

@@ -117,12 +117,14 @@ async def _first(call: Call, following: Handler, mine: bytes, request: bytes) ->
                 if not entry.streamed:
                     sent.append(message)
                 yield message
+        if entry.play is not None and entry.play.truncated:
+            return  # the client has not had the reply
         now = call.session.clock.now()
         reply = Reply(call.method, request, now, entry.id, entry.rule, entry.operation_id)
         reply.headers = [pair for pair in call.headers if pair not in own]
         reply.trailers = list(call.trailers)
         if entry.streamed:
-            reply.play = entry.play
+            reply.play = entry.play.unhurt() if entry.play is not None else None
         else:
             reply.messages = sent
         # The play of a stream holds on to its request.

@@ -9,6 +9,7 @@ from ..calls import CALLS_BY_METHOD
 from ..engine.choose import apply, choose
 from ..engine.explain import short, story
 from ..errors import Code, Status
+from ..gates.fault import befall, met
 from ..replies.play import Play
 from ..rules.subject import Subject
 
@@ -26,6 +27,8 @@ def decide(call: Call) -> tuple[Play, str]:
         raise Status(Code.FAILED_PRECONDITION, text)
     index = session.state.chosen.get(delta.identity, 0)
     apply(session.state, delta)
+    if play.faults or call.strike is not None:
+        befall(call, play, delta.identity, index)
     call.entry.rule = play.rule
     call.entry.notes.extend(play.notes)
     scripted = dict(play.headers)
@@ -44,6 +47,8 @@ async def at_once(call: Call) -> AsyncIterator[bytes]:
 async def begin(play: Play, call: Call) -> int:
     """Wait out the play's delay and end the call if that is what it does. Returns the instant it began (ns)."""
     clock = call.session.clock
+    if play.strike is not None:
+        await met(call, play.strike)
     began = clock.now()
     if play.delay:
         began += play.delay
