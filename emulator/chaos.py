@@ -209,12 +209,15 @@ def _calls(spec: model.GlobalFault, when: Compiled, report: Report) -> frozenset
     fits = frozenset(METHODS) if _is_plain(spec.when) else when.calls - {"batch_row"}
     if not fits and when.calls:
         report(("when",), "only rows of batches have that, and they are no calls; let a rule fail them")
-    if spec.after is not None or spec.truncate:
+    streams = spec.after is not None or bool(spec.truncate)
+    if streams:
+        if not named and "completion" not in fits and when.calls:
+            report(("when",), "no stream has that; only completions do, so look at what they have")
         for call in sorted(named - {"completion"}):
             report(("call",), f"{call} does not stream; that is about completion alone")
         fits &= {"completion"}
     for call in sorted(named - fits):
-        if named <= {"completion"} or not (spec.after is not None or spec.truncate):
+        if call == "completion" or not streams:
             report(("call",), f"{call} does not have what the conditions look at; they fit {', '.join(sorted(fits))}")
     if named:
         return named

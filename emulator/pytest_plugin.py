@@ -35,6 +35,7 @@ INI = {
     "frozen": ("bool", False, "the emulator's clock stands still until it is moved"),
     "lenient": ("bool", False, "accept requests that the real service would refuse"),
     "quotas": ("string", None, "limits that calls meet where the fixtures name no preset: none or real"),
+    "chaos": ("string", None, "share of calls, 0 to 1, that fail with UNAVAILABLE where the fixtures have no chaos"),
     "immediate": ("bool", True, "operations without a timeline are done at the first Get"),
 }
 """The options beside the fixtures, in `[pytest]` of an ini file as `fm_emulator_NAME`: type, default, help."""
@@ -276,7 +277,7 @@ def _ini(config: pytest.Config, name: str) -> Any:
         value = config.getini(f"fm_emulator_{name}")
     except (TypeError, ValueError, pytest.UsageError) as error:
         raise Refused(f"ini option fm_emulator_{name}: {error}") from None
-    kind = {"seed": int, "speed": float}.get(name)
+    kind = {"seed": int, "speed": float, "chaos": float}.get(name)
     if kind is not None and isinstance(value, str):
         with contextlib.suppress(ValueError):  # what is no number is refused with all other values
             return kind(value)
