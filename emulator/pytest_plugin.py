@@ -232,7 +232,7 @@ def _listed(session: Session) -> list[str]:
 
 def _line(session: str, call: Recorded) -> str:
     rule = f"rule={call.rule}" if call.rule else ""
-    remarks = "; ".join((*call.behaviour, *call.notes))
+    remarks = "; ".join((*(f"chaos: {fault}" for fault in call.faults), *call.behaviour, *call.notes))
     method = call.method.rpartition(".")[2]
     words = (session, call.id, method, rule, call.code or "(open)", call.about, f"({remarks})" if remarks else "")
     return " ".join(" ".join(word.split()) for word in words if word)

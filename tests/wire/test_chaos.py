@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from emulator.api import (
     RetryInfo,
 )
 from emulator.errors import UsageError
+from emulator.transport.connections import drop
 
 from .client import (
     DATASET,
@@ -229,6 +231,42 @@ def test_a_connection_that_is_dropped_takes_its_other_calls_with_it(serve: Serve
     with pytest.raises(grpc.RpcError):
         next(waiting)
     assert waiting.code().name == "UNAVAILABLE"
+
+
+def test_a_connection_with_tls_is_dropped_too(serve: Serve) -> None:
+    emulator = serve(having({"first": 1, "drop": True}), tls=True)
+    assert emulator.ca is not None
+    with Client(emulator.target) as client:
+        client.channel.close()
+        credentials = grpc.ssl_channel_credentials(emulator.ca.read_bytes())
+        client.channel = grpc.secure_channel(str(emulator.tls_target), credentials)
+        assert codes(client, 2) == ["UNAVAILABLE", "OK"]
+
+
+def test_connections_that_are_dropped_leave_no_descriptor_behind(serve: Serve, connect: Connect) -> None:
+    emulator = serve(having({"drop": True}))
+    client = connect(emulator)
+    assert codes(client, 2) == ["UNAVAILABLE"] * 2
+    emulator.chaos()
+    assert codes(client, 1) == ["OK"]
+    before = len(os.listdir("/dev/fd"))
+    with emulator.chaos({"drop": True}):
+        assert set(codes(client, 30)) == {"UNAVAILABLE"}
+    eventually(lambda: codes(client, 1) == ["OK"] and len(os.listdir("/dev/fd")) <= before + 2)
+
+
+@pytest.mark.parametrize("peer", ["unix:/tmp/x", "ipv4:127.0.0.1:1", "ipv6:%5B::1%5D:1", "", "ipv4:x"])
+def test_a_connection_that_is_not_ours_is_left_alone(peer: str) -> None:
+    assert not drop(peer)
+
+
+def test_a_connection_that_can_not_be_found_ends_the_call_alone(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("emulator.transport.connections._OPEN", "/nowhere")
+    reply = connect(serve(having({"drop": True}))).complete(asking("x"))
+    assert (reply.code, reply.text) == ("UNAVAILABLE", "the connection was dropped")
+    assert "could not be dropped here" in caplog.text
 
 
 def test_a_connection_is_dropped_in_the_middle_of_a_stream(serve: Serve, connect: Connect) -> None:
