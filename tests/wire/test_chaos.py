@@ -207,6 +207,11 @@ def test_faults_of_streams_leave_other_calls_alone_and_don_t_count_them(serve: S
     assert [streamed(client).code for _ in range(2)] == ["INTERNAL", "OK"]
 
 
+def comes_back(client: Client) -> None:
+    """A call goes well: the first may be put on the connection that is gone, before the client has noticed."""
+    eventually(lambda: codes(client, 1) == ["OK"])
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_a_connection_is_dropped_and_the_client_comes_back(serve: Serve, host: str) -> None:
     emulator = serve(having({"first": 1, "drop": True}))
@@ -215,7 +220,7 @@ def test_a_connection_is_dropped_and_the_client_comes_back(serve: Serve, host: s
         dropped = client.complete(asking("x"))
         assert dropped.code == "UNAVAILABLE"
         assert "x-request-id" not in dropped.headers | dropped.trailers  # the server has told nothing
-        assert client.complete(asking("x")).code == "OK"
+        comes_back(client)
     first, second = emulator.calls()
     assert (first.code, first.message) == ("UNAVAILABLE", "the connection was dropped")
     assert first.entry.peer != second.entry.peer
@@ -240,7 +245,9 @@ def test_a_connection_with_tls_is_dropped_too(serve: Serve) -> None:
         client.channel.close()
         credentials = grpc.ssl_channel_credentials(emulator.ca.read_bytes())
         client.channel = grpc.secure_channel(str(emulator.tls_target), credentials)
-        assert codes(client, 2) == ["UNAVAILABLE", "OK"]
+        assert codes(client, 1) == ["UNAVAILABLE"]
+        comes_back(client)
+    assert [call.code for call in emulator.calls()] == ["UNAVAILABLE", "OK"]
 
 
 def test_connections_that_are_dropped_leave_no_descriptor_behind(serve: Serve, connect: Connect) -> None:
@@ -248,7 +255,7 @@ def test_connections_that_are_dropped_leave_no_descriptor_behind(serve: Serve, c
     client = connect(emulator)
     assert codes(client, 2) == ["UNAVAILABLE"] * 2
     emulator.chaos()
-    assert codes(client, 1) == ["OK"]
+    comes_back(client)
     before = len(os.listdir("/dev/fd"))
     with emulator.chaos({"drop": True}):
         assert set(codes(client, 30)) == {"UNAVAILABLE"}
@@ -350,6 +357,19 @@ def test_the_first_so_many_of_each_key(serve: Serve, connect: Connect, per: str)
         return client.complete(request, metadata=[("idempotency-key", which)]).code
 
     assert [ask(which) for which in ("a", "b", "a", "b")] == ["UNAVAILABLE", "UNAVAILABLE", "OK", "OK"]
+
+
+def test_keys_that_are_counted_apart_are_bounded(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulator.gates.fault.MOST_KEYS", 4)
+    emulator = serve(having({"first": 1, "per": "question", "error": "ABORTED"}))
+    client = connect(emulator)
+    found = [client.complete(asking(question)).code for question in ("a", "b", "c", "d", "d", "e", "e", "d", "a")]
+    assert found == ["ABORTED"] * 4 + ["OK", "ABORTED", "OK", "OK", "ABORTED"]
+    for n in range(50):
+        client.complete(asking(str(n)))
+    assert len(emulator.sessions.default.state.given) <= 6
 
 
 # -- by rule
@@ -496,6 +516,30 @@ def _code(client: Client, call: str, session: str) -> str:
     if call == "complete":
         return client.complete(asking("x"), metadata=metadata).code
     return client.call("TokenizerService/Tokenize", tokenizing(), metadata).code
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(["раз", "два", "три", "раз", "два", "раз"]))
+def test_counted_by_question_the_order_between_questions_does_not_matter(by_question: Client, asked: list[str]) -> None:
+    Controller(by_question).do("Reset")
+    found: dict[str, list[str]] = {}
+    for question in asked:
+        found.setdefault(question, []).append(by_question.complete(asking(question)).code)
+    assert found == {question: BY_QUESTION[question][: len(met)] for question, met in found.items()}
+
+
+BY_QUESTION: dict[str, list[str]] = {}
+
+
+@pytest.fixture(scope="module")
+def by_question() -> Iterator[Client]:
+    """A client of an emulator whose faults are counted by question; what they do is in `BY_QUESTION`."""
+    fault = {"share": 0.5, "per": "question", "error": ["UNAVAILABLE", "INTERNAL"]}
+    with Emulator(having(fault), seed=3) as emulator, Client(emulator.target) as client:
+        for question in ("раз", "два", "три"):
+            BY_QUESTION[question] = [client.complete(asking(question)).code for _ in range(3)]
+        assert len(set(map(tuple, BY_QUESTION.values()))) == 3
+        yield client
 
 
 def test_sessions_have_faults_of_their_own(serve: Serve, connect: Connect) -> None:
