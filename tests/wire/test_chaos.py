@@ -595,6 +595,12 @@ def test_chaos_from_python_comes_and_goes(serve: Serve, connect: Connect) -> Non
     assert codes(client, 1) == ["UNKNOWN"]
 
 
+def test_the_log_tells_what_struck_a_call(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "emulator.calls")
+    assert codes(connect(serve(having({"name": "storm", "error": "ABORTED"}))), 1) == ["ABORTED"]
+    eventually(lambda: "c1 chaos: storm: ABORTED" in caplog.messages)
+
+
 def test_the_control_api_brings_it_and_tells_of_it(serve: Serve, connect: Connect) -> None:
     client = connect(serve(RULES))
     control = Controller(client)
