@@ -230,6 +230,20 @@ def test_a_mistake_is_told_with_its_place_and_its_remedy(tmp_path: Any, chaos: s
     assert mistake.line == line
 
 
+def test_the_mistakes_of_all_faults_are_told_in_one_go(tmp_path: Any) -> None:
+    file = tmp_path / "a.yaml"
+    faults = ["{share: 2, drop: true}", "{error: NOPE}", "{first: 0, drop: true}", "{until: 0, drop: true}"]
+    file.write_text("chaos:\n" + "".join(f"- {fault}\n" for fault in faults), encoding="utf-8")
+    with pytest.raises(FixtureError) as failed:
+        load([file])
+    assert [(mistake.line, mistake.text.partition(":")[0]) for mistake in failed.value.mistakes] == [
+        (2, "chaos[0].share"),
+        (3, "chaos[1].error"),
+        (4, "chaos[2].first"),
+        (5, "chaos[3].until"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("chaos", "told"),
     [
