@@ -17,6 +17,7 @@ from .errors import Code, Status
 
 if TYPE_CHECKING:
     from .journal import Entry
+    from .replies.strike import Strike
     from .sessions import Session
 
 QUIET = ("/grpc.", "/emulator.")
@@ -39,6 +40,9 @@ class Call(Struct):
     clock) at which the next message is due, 0 for at once. `last` tells, with a message, that no other follows and
     nothing is waited for after it: a transport may then send the end along with it.
 
+    `strike` is what chaos has left to be done to the call's stream; where `dropped` is set, the transport ends the
+    client's connection in place of telling the status that the call ends with.
+
     A client that leaves cancels the task that answers; there is no flag to poll.
     """
 
@@ -58,6 +62,8 @@ class Call(Struct):
     message: Any = None
     at: int = 0
     last: bool = False
+    strike: Strike | None = None
+    dropped: bool = False
     session: Session = None  # type: ignore[assignment]
     entry: Entry = None  # type: ignore[assignment]
     _first: Mapping[str, str | bytes] | None = None

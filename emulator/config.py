@@ -92,6 +92,12 @@ class Config:
         metavar="PRESET",
         choices=QUOTA_PRESETS,
     )
+    chaos: float = option(
+        0.0,
+        "Share of calls, from 0 to 1, that fail with UNAVAILABLE where the fixtures have no chaos of their own.",
+        kind=float,
+        metavar="SHARE",
+    )
     immediate: bool = option(False, "Operations without a timeline are done at the first Get.", kind=bool)
     frozen: bool = option(False, "The emulator's clock stands still until it is moved.", kind=bool)
     token: str | None = option(
@@ -188,6 +194,8 @@ def _check_range(name: str, value: Any) -> None:
         raise UsageError(f"{name}: {value} is not a port; give a number from 0 to 65535")
     if name == "speed" and not 0 < value <= MOST_SPEED:
         raise UsageError(f"speed: {value} must be more than 0 and at most {MOST_SPEED}")
+    if name == "chaos" and not 0 <= value <= 1:
+        raise UsageError(f"chaos: {value} is no share of calls; give a number from 0 to 1, such as 0.1")
     if name == "session_idle" and not value > 0:
         raise UsageError(f"session_idle: {value} must be more than 0 seconds")
     if name == "token" and not (value.strip() == value and value and value.isascii() and value.isprintable()):

@@ -254,6 +254,7 @@ def recorded(entry: Entry, messages: bool) -> Any:
         behaviour=entry.behaviour,
         about=entry.about,
         account=entry.account,
+        faults=entry.faults,
     )
     if entry.deadline is not None:
         out.deadline.CopyFrom(_duration(int(entry.deadline * SECOND)))
@@ -314,12 +315,15 @@ def explained(session: Session, call_id: str) -> tuple[Entry, str, str]:
             Code.NOT_FOUND, f"no call {call_id} in the journal{whose}, which keeps the last calls; see the log for ids"
         )
     head = f"{entry.id} {entry.method} {entry.code or 'open'}" + (f": {entry.message}" if entry.message else "")
-    remarks = [*(f"note: {note}" for note in entry.notes), *(f"client: {note}" for note in entry.behaviour)]
+    struck = [f"chaos: {fault}" for fault in entry.faults]
+    remarks = [*struck, *(f"note: {note}" for note in entry.notes), *(f"client: {note}" for note in entry.behaviour)]
     subject = subject_of(entry, session.state.scenario) if entry.method in CALLS_BY_METHOD else None
     if subject is None:
         return entry, "\n".join([head, "no rule is asked about this method", *remarks]), ""
     told = entry.story or story(session.book, session.state, subject)
     answered = f"answered by: {entry.rule}" if entry.rule else "not answered by any rule"
+    if struck and not entry.rule:
+        answered = "struck before any rule was asked"
     if not entry.story:
         answered += " (what follows is told with counters and states as they are now, and credentials masked)"
     return entry, "\n".join([head, answered, told, *remarks]), paste(subject)

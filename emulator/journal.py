@@ -47,7 +47,8 @@ class Entry(Struct):
     tells that the reply was sent to its end, a scripted failure included.
 
     `deadline` is how many seconds the client allowed, None for no limit; `operation_id` the operation that the call
-    began or asked about, `account` the id of the account that called, where a credential was asked for.
+    began or asked about, `account` the id of the account that called, where a credential was asked for. `faults` tells
+    what chaos did to it.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Entry(Struct):
     operation_id: str = ""
     behaviour: list[str] = field(default_factory=list)
     account: str = ""
+    faults: list[str] = field(default_factory=list)
 
     @property
     def sent(self) -> int:

@@ -35,6 +35,7 @@ INI = {
     "frozen": ("bool", False, "the emulator's clock stands still until it is moved"),
     "lenient": ("bool", False, "accept requests that the real service would refuse"),
     "quotas": ("string", None, "limits that calls meet where the fixtures name no preset: none or real"),
+    "chaos": ("string", None, "share of calls, 0 to 1, that fail with UNAVAILABLE where the fixtures have no chaos"),
     "immediate": ("bool", True, "operations without a timeline are done at the first Get"),
 }
 """The options beside the fixtures, in `[pytest]` of an ini file as `fm_emulator_NAME`: type, default, help."""
@@ -233,7 +234,7 @@ def _listed(session: Session) -> list[str]:
 
 def _line(session: str, call: Recorded) -> str:
     rule = f"rule={call.rule}" if call.rule else ""
-    remarks = "; ".join((*call.behaviour, *call.notes))
+    remarks = "; ".join((*(f"chaos: {fault}" for fault in call.faults), *call.behaviour, *call.notes))
     method = call.method.rpartition(".")[2]
     words = (session, call.id, method, rule, call.code or "(open)", call.about, f"({remarks})" if remarks else "")
     return " ".join(" ".join(word.split()) for word in words if word)
@@ -280,7 +281,7 @@ def _ini(config: pytest.Config, name: str) -> Any:
         raise Refused(f"ini option fm_emulator_{name}: {error}") from None
     if name in INI and INI[name][0] == "string" and not value:
         return None  # pytest before 8 gives an empty list for what is not set
-    kind = {"seed": int, "speed": float}.get(name)
+    kind = {"seed": int, "speed": float, "chaos": float}.get(name)
     if kind is not None and isinstance(value, str):
         with contextlib.suppress(ValueError):  # what is no number is refused with all other values
             return kind(value)

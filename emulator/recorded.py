@@ -137,6 +137,11 @@ class Recorded:
         return tuple(self.entry.notes)
 
     @property
+    def faults(self) -> tuple[str, ...]:
+        """What chaos did to it, by the names of the faults."""
+        return tuple(self.entry.faults)
+
+    @property
     def behaviour(self) -> tuple[str, ...]:
         """How the client behaved: no deadline, intervals between polls, retries, a stream it left."""
         return tuple(self.entry.behaviour)

@@ -24,7 +24,7 @@ from .clock import Clock
 from .config import Config, from_values
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import Handler, auth, checking, guarded, idempotency, quota, validation
+from .gates import Handler, auth, checking, fault, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
@@ -240,7 +240,7 @@ class Emulator(Steering):
     def _routed(self) -> Router:
         validating = () if self.config.lenient else (checking(validation.check),)
         remembering = idempotency.remembering(completion.performed)
-        gates = (*validating, checking(auth.check), quota.gate, remembering)
+        gates = (*validating, checking(auth.check), quota.gate, remembering, fault.gate)
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .behaviour import Habits
+from .chaos import Fault, failing
 from .clock import Clock, Monotonic
 from .config import Config
 from .datasets import VALIDATION, Datasets
@@ -135,6 +136,12 @@ class Session:
         return self.book.auth or (REQUIRED if closed else OPEN)
 
     @property
+    def faults(self) -> Sequence[Fault]:
+        """What goes wrong with calls: what the first layer with such a section says, else the option."""
+        told = self.book.chaos
+        return self._failing if told is None else told
+
+    @property
     def layers(self) -> list[Layer]:
         """The layers of rules, the first tried first."""
         own = [self.own] if self.own is not None else []
@@ -193,6 +200,10 @@ class Session:
     def owns(self, id: str) -> bool:
         """Whether that is the id of an operation, a batch task or a dataset which this session has."""
         return id in self.operations or self.operations.of_task(id) is not None or self.datasets.owns(id)
+
+    def fail(self, share: float) -> None:
+        """Have that share of calls fail with UNAVAILABLE where no rules say what goes wrong."""
+        self.failing, self._failing = share, failing(share)
 
     # -- calls
 
@@ -263,6 +274,7 @@ class Session:
     def _as_configured(self) -> None:
         """What only a restore changes."""
         self.strict, self.immediate = self.config.strict, self.config.immediate
+        self.fail(self.config.chaos)
         root = Seed(self.config.seed)
         self.seed = root.at("session", self.id) if self.id else root
 

@@ -87,6 +87,7 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
     iam_tokens: _Tokens
     quotas: _Quotas = field(default_factory=_Quotas)
     idempotency: list[StoredReply] = field(default_factory=list)
+    chaos: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 async def taken(session: Session) -> bytes:
@@ -121,6 +122,7 @@ async def taken(session: Session) -> bytes:
         quotas=_Quotas(session.quotas.preset, session.quotas.dump()),
         idempotency=session.idempotency.dump(),
         datasets=datasets,
+        chaos=session.failing,
     )
     return msgspec.json.format(msgspec.json.encode(snapshot), indent=1)
 
@@ -151,6 +153,7 @@ def restored(session: Session, snapshot: bytes) -> None:
         session.shared = Shared(files)
     session.lay(layers, counters.layers)
     session.strict, session.immediate = found.strict, found.immediate
+    session.fail(found.chaos)
     session.seed = Seed(*found.seed)
     given = {(identity, counter): n for identity, counter, n in counters.given}
     session.state = State(counters.chosen, given, counters.scenario)

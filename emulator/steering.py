@@ -135,6 +135,7 @@ class Steering(_Held):
         priority: int | None = None,
         then: typed.ThenDict | None = None,
         expect: int | typed.ExpectDict | None = None,
+        chaos: typed.FaultDict | Sequence[typed.FaultDict] | None = None,
     ) -> Scripted:
         """Lay a rule over all that are there: the newest is tried first. The words are those of the fixture language.
 
@@ -154,9 +155,18 @@ class Steering(_Held):
             "priority": priority,
             "then": then,
             "expect": expect,
+            "chaos": chaos,
         }
         rule = {key: value for key, value in spec.items() if value is not None}
         return self._lay({"rules": [rule]}, _caller())
+
+    def chaos(self, *faults: typed.GlobalFaultDict) -> Scripted:
+        """Have calls go wrong, in place of what was asked for before: each of `faults` is one of the fixture language's
+        `chaos`; without any, nothing goes wrong. Raises FixtureError.
+
+            with e.chaos({"share": 0.1, "error": "UNAVAILABLE"}): ...
+        """
+        return self._lay({"chaos": list(faults)}, _caller())
 
     def add(self, fixtures: Any) -> Scripted:
         """Lay fixtures over all that are there: a path, a mapping of what a file would hold, or YAML as a text.

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -639,6 +640,44 @@ def test_datasets_are_there_from_the_start(client: Client) -> None:
     assert listed[1].dataset_id == "fds0000000000000demo"
     elsewhere = client.start(service, METHODS[service].input(folder_id="b1gother")).datasets
     assert [d.name for d in elsewhere] == ["questions"]
+
+
+@example("35-chaos.yaml", strict=False)
+def test_three_calls_in_ten_of_a_stormy_folder_fail_and_all_are_slow(client: Client) -> None:
+    failed = Counter[grpc.StatusCode]()
+    for _ in range(40):
+        try:
+            client.ask("Привет", model_uri="gpt://b1gstorm/yandexgpt")
+        except grpc.RpcError as refused:
+            failed[refused.code()] += 1
+    assert 6 <= failed.total() <= 18
+    assert failed[grpc.StatusCode.RESOURCE_EXHAUSTED] > failed[grpc.StatusCode.UNAVAILABLE] > 0
+    calls = client.emulator.calls()
+    assert all(call.faults[0].startswith(("slow", "storm")) for call in calls)
+    assert client.answer("Привет")
+
+
+@example("35-chaos.yaml", frozen=True, strict=False)
+def test_an_outage_lasts_for_the_second_minute(client: Client) -> None:
+    uri = {"model_uri": "gpt://b1goutage/yandexgpt"}
+    assert client.ask("Привет", **uri)
+    client.emulator.clock.advance("1m")
+    with _refused(grpc.StatusCode.UNAVAILABLE):
+        client.ask("Привет", **uri)
+    client.emulator.clock.advance("1m")
+    assert client.ask("Привет", **uri)
+
+
+@example("35-chaos.yaml")
+def test_a_shaky_stream_breaks_off_twice(client: Client) -> None:
+    for n in (3, 3):
+        got = []
+        with _refused(grpc.StatusCode.UNAVAILABLE):
+            for message in client.stream("Какая погода?"):
+                got.append(message)  # noqa: PERF402 - what came before the error is looked at
+        assert len(got) == n
+    *_, last = client.stream("Какая погода?")
+    assert last.alternatives[0].message.text == "Завтра без осадков, днём до плюс двадцати."
 
 
 def test_every_example_is_run_here_and_told_in_the_readme() -> None:

@@ -16,7 +16,7 @@ ROOMS = (
     ("call",),
     ("rules",),
     ("replies",),
-    ("journal", "behaviour", "operations", "datasets", "iam", "quotas", "idempotency"),
+    ("journal", "behaviour", "operations", "datasets", "iam", "quotas", "idempotency", "chaos"),
     ("engine",),
     ("sessions", "snapshots", "batches"),
     ("gates",),

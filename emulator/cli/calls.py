@@ -129,6 +129,7 @@ def _details(remote: Remote, call: Any, messages: bool) -> Iterator[str]:
     elif call.unmatched:
         session = f" --session {remote.session}" if remote.session else ""
         yield f"no rule matched; `fm-emulator explain {call.id}{session}` tells why"
+    yield from (f"chaos: {fault}" for fault in call.faults)
     yield from (f"note: {note}" for note in call.notes)
     yield from (f"client: {note}" for note in call.behaviour)
     if not messages:

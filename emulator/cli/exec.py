@@ -19,8 +19,8 @@ from .commands import options_of
 from .logs import set_up
 
 OPTIONS = (
-    *("fixtures", "tls_dir", "seed", "speed", "now", "strict", "lenient", "quotas", "immediate", "frozen", "token"),
-    *("session_from", "require_auth", "api_key", "log_format"),
+    *("fixtures", "tls_dir", "seed", "speed", "now", "strict", "lenient", "quotas", "chaos", "immediate"),
+    *("frozen", "token", "session_from", "require_auth", "api_key", "log_format"),
 )
 NOT_FOUND, NOT_RUN = 127, 126
 """What shells exit with for a program that isn't there, and one that can't be run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..api import METHODS
 from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS, common
+from ..chaos import Fault, compile_faults, distinct
 from ..datasets.given import Fixture
 from ..errors import FixtureError, Mistake
 from ..quotas import mistakes_in
@@ -24,6 +25,7 @@ from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
 from ..rules.accounts import Auth, compile_auth
 from ..rules.conditions import FIELDS, Compiled, Report, compile_when, names_of
+from ..rules.problems import dotted
 from ..rules.subject import CONTEXT_NAMES, Subject
 from ..rules.variables import substituted, variables_of
 from .index import Index
@@ -61,6 +63,7 @@ class Rule(Struct, frozen=True):
     variables: Mapping[str, str] = field(default_factory=dict)
     conditions: model.When | None = None
     for_rows: bool = False
+    faults: tuple[Fault, ...] = ()
 
     @property
     def label(self) -> str:
@@ -89,7 +92,7 @@ class Book(Struct, frozen=True):
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
     there for a book that is stacked of several: for each rule the id of the layer it stands in. `datasets` are by id.
-    `quotas` are None where the files say nothing of them. `indexes` are made when they are needed, by call.
+    `quotas` and `chaos` are None where the files say nothing of them. `indexes` are made when they are needed, by call.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -103,15 +106,18 @@ class Book(Struct, frozen=True):
     layers: tuple[str, ...] = ()
     auth: Auth | None = None
     quotas: model.Quotas | None = None
+    chaos: tuple[Fault, ...] | None = None
     datasets: Mapping[str, Fixture] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
 
     @property
     def pausing(self) -> bool:
-        """Whether a stream may pause, which may be after its last message."""
+        """Whether a stream may end apart from its last message: after a pause, or without any message."""
+        faults = (*(self.chaos or ()), *(fault for rule in self.rules for fault in rule.faults))
         fallback = () if self.fallback is None else (self.fallback.recipe,)
-        recipes = (recipe for rule in self.rules for recipe in rule.recipes)
-        return any(r.reply.stream is not None and r.reply.stream.stall is not None for r in (*recipes, *fallback))
+        recipes = (*(recipe for rule in self.rules for recipe in rule.recipes), *fallback)
+        pauses = any(r.reply.stream is not None and r.reply.stream.stall is not None for r in recipes)
+        return pauses or any(fault.end == "truncate" for fault in faults)
 
     def among(self, subject: Subject) -> Iterable[Rule]:
         """The rules that may match `subject`, the first tried first; others can't. Each call's index is made when its
@@ -144,6 +150,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None, elsewhere: bool = F
     fallbacks: list[Fallback] = []
     sections: list[Auth] = []
     quotas: list[model.Quotas] = []
+    faults: list[tuple[Fault, ...]] = []
     for source in sources:
         if source.file is None:
             continue
@@ -152,6 +159,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None, elsewhere: bool = F
         fallbacks.extend(compiler.fallback(bool(fallbacks)))
         sections.extend(compiler.auth(bool(sections)))
         quotas.extend(compiler.quotas(bool(quotas)))
+        faults.extend(compiler.chaos({fault.identity for section in faults for fault in section}))
         named.extend(compiler.named)
         used |= compiler.used
     datasets = _datasets(sources)
@@ -174,6 +182,7 @@ def load(fixtures: Iterable[Any], under: Book | None = None, elsewhere: bool = F
         kept(lenders.values()),
         auth=sections[0] if sections else None,
         quotas=quotas[0] if quotas else None,
+        chaos=distinct([fault for section in faults for fault in section]) if faults else None,
         datasets=datasets,
     )
 
@@ -317,6 +326,7 @@ class _FileCompiler:
             self._recipe(turn, (*at, "replies", n))
         if spec.operation is not None:
             compile_operation(spec.operation, self.known, self._report(*at, "operation"))
+        self._faults(spec.chaos, (*at, "chaos"))
 
     def fallback(self, taken: bool) -> list[Fallback]:
         if self.file.fallback is None:
@@ -348,6 +358,28 @@ class _FileCompiler:
         for path, text in mistakes_in(self.file.quotas):
             self.problems.at(("quotas", *path), text)
         return [self.file.quotas]
+
+    def chaos(self, taken: set[str]) -> list[tuple[Fault, ...]]:
+        spec = self.file.chaos
+        if spec is None:
+            return []
+        report = self._report("chaos")
+        faults = self._faults(substituted(spec, self.variables, report), ("chaos",))
+        for fault in faults:
+            if fault.identity == fault.label and fault.identity in taken:
+                report((), f"another file has a fault that is called {fault.label} already")
+        return [faults]
+
+    def _faults(self, spec: model.Fault | Sequence[model.Fault] | None, at: tuple[str | int, ...]) -> tuple[Fault, ...]:
+        if spec is None:
+            return ()
+
+        def where(i: int) -> str:
+            place = at if isinstance(spec, model.Fault) else (*at, i)
+            line = self.problems.mark(place)[0]
+            return f"{self.source.name}:{line}" if line else f"{self.source.name} {dotted(place, with_line=False)}"
+
+        return compile_faults(spec, where, DESCRIPTORS, self._report(*at))
 
     def _place(self, spec: model.Rule, i: int) -> tuple[int, str]:
         """The line of a rule, and where it stands in words; its name is noted."""
@@ -400,6 +432,7 @@ class _FileCompiler:
             self.variables,
             conditions,
             "batch_row" in _named_calls(spec),
+            self._faults(spec.chaos, (*at, "chaos")),
         )
 
     def _operation(self, spec: model.Rule) -> model.Operation | None:
@@ -414,7 +447,7 @@ class _FileCompiler:
         if spec.replies is not None:
             recipes = tuple(self._recipe(turn, (*at, "replies", n)) for n, turn in enumerate(spec.replies))
             return recipes, tuple(itertools.accumulate(turn.repeat for turn in spec.replies))
-        if spec.reply is None and spec.operation is None and spec.then is None:
+        if spec.reply is None and spec.operation is None and spec.then is None and spec.chaos is None:
             self.problems.at(at, "the rule says when, but not what: it needs reply, replies or operation")
         for name in ("per", "after_last"):
             if getattr(spec, name) != getattr(_PLAIN_RULE, name):

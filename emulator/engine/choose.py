@@ -157,7 +157,9 @@ def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, s
     if isinstance(turn, Status):
         return Play(rule.name, failure=turn), delta
     context = Context(subject, rule.variables, count + 1)
-    return _made(turn, rule.plan, rule.name, rule.label, subject, context, own), delta
+    play = _made(turn, rule.plan, rule.name, rule.label, subject, context, own)
+    play.faults = rule.faults
+    return play, delta
 
 
 def _made(

@@ -30,8 +30,8 @@ def stacked(layers: Sequence[Layer]) -> Book:
 
     Within a layer the order is the book's. A rule is left out where a layer above has one of its name. An unnamed rule
     whose like stands in a layer below gets `@` and its layer's id after its identity, so laying rules over others never
-    changes what those are known and counted by. The fallback, the auth section, the quotas and each snippet are those
-    of the first layer that has them.
+    changes what those are known and counted by. The fallback, the auth section, the quotas, the chaos and each
+    snippet are those of the first layer that has them.
     """
     if len(layers) == 1:
         return layers[0].book
@@ -56,6 +56,7 @@ def stacked(layers: Sequence[Layer]) -> Book:
         layers=tuple(ids),
         auth=next((book.auth for book in books if book.auth is not None), None),
         quotas=next((book.quotas for book in books if book.quotas is not None), None),
+        chaos=next((book.chaos for book in books if book.chaos is not None), None),
         datasets={id_: fixture for book in reversed(books) for id_, fixture in book.datasets.items()},
     )
 
@@ -145,7 +146,7 @@ def dumped(book: Book) -> Any:
 
     All that its rules refer to is in there: files, the environment as far as `vars` see it, snippets of other layers.
     """
-    if (book.rules or book.datasets) and not book.given:
+    if (book.rules or book.datasets or book.chaos) and not book.given:
         raise ValueError("these rules were not loaded from anything; dump the book of each layer by itself")
     return msgspec.to_builtins(_Dump([_written(one) for one in book.given], [_written(one) for one in book.lent]))
 

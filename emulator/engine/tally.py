@@ -53,6 +53,8 @@ class Tally:
         if entry.spent:
             have = "have answered all their" if len(entry.spent) > 1 else "has answered all its"
             self.spent.add(entry, f"{' and '.join(entry.spent)} {have} times, and no other rule answers")
+        if entry.faults:
+            return  # whoever leaves a call that chaos has struck leaves nothing unread
         if entry.code == "CANCELLED" and not entry.whole and entry.kind == "completion" and entry.streamed:
             self.unread.add(entry, f"the client left after {times(entry.sent, 'message')}, before the end")
 

@@ -137,7 +137,8 @@ async def _remembered(
                 if not entry.streamed:
                     sent.append(message)
                 yield message
-        memory.keep(mine, flight, _reply(call, own, flight.request, sent))
+        if entry.play is None or not entry.play.truncated:  # else the client has not had the reply
+            memory.keep(mine, flight, _reply(call, own, flight.request, sent))
     finally:
         memory.end(mine, flight)
 
@@ -149,7 +150,7 @@ def _reply(call: Call, own: Sequence[tuple[str, str | bytes]], request: bytes, s
     reply.headers = [pair for pair in call.headers if pair not in own]
     reply.trailers = list(call.trailers)
     if entry.streamed:
-        reply.play = entry.play
+        reply.play = entry.play.unhurt() if entry.play is not None else None
         reply.size = len(call.request) + entry.bytes_sent  # the play of a stream holds on to its request
     else:
         reply.messages, reply.size = sent, sum(map(len, sent))

@@ -68,7 +68,7 @@ def _admitted(call: Call, limits: Sequence[Limit]) -> Slots:
 def _subject(call: Call, by: str) -> str:
     """Whom the call counts for; no credential gets further than here."""
     if by == "folder":
-        return _folder(call)[:100]
+        return folder_of(call)[:100]
     if by == "credential":
         return hashlib.blake2b(" ".join(call.credential).encode(), digest_size=16).hexdigest()
     return ""
@@ -85,7 +85,7 @@ def _named(call: Call, refused: Refused) -> str:
     return f"session:{call.session.id or 'default'}"
 
 
-def _folder(call: Call) -> str:
+def folder_of(call: Call) -> str:
     """The folder of the model, else the one that the request or its header names."""
     uri = getattr(call.message, "model_uri", "")
     named = Model.parse(uri).folder if uri else getattr(call.message, "folder_id", "")

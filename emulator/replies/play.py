@@ -6,13 +6,15 @@ wire; an operation keeps it until its result is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..errors import Status
-from .streams import Cutting, Step, steps
+from .streams import FOREVER, Cutting, Step, steps
+from .strike import Strike, struck
 from .timeline import Timeline
 
 Pairs = tuple[tuple[str, str], ...]
@@ -30,6 +32,9 @@ class Play(Struct):
 
     An operation that is no rule's may have `metadata`, a message that it tells from IN_PROGRESS on, and `ready` to be
     awaited before that or `final` is asked for.
+
+    `faults` are those of the rule, as `chaos` compiled them; `strike` is what they, and those of all calls, have come
+    to for this one, whose `after` is then a number of messages.
     """
 
     rule: str
@@ -46,11 +51,13 @@ class Play(Struct):
     spent: tuple[str, ...] = ()
     metadata: Callable[[], Any] | None = None
     ready: Callable[[], Awaitable[None]] | None = None
+    faults: Sequence[Any] = ()
+    strike: Strike | None = None
 
     @property
     def at_once(self) -> bool:
         """Whether it is a completion of one message that waits for nothing; its failure, if that is what it is, too."""
-        if self.delay:
+        if self.delay or self.strike is not None:
             return False
         cutting = self.cutting
         return self.failure is not None or (cutting is not None and cutting.whole)
@@ -58,4 +65,15 @@ class Play(Struct):
     def steps(self) -> Iterator[Step]:
         """The messages of a streamed completion, each with its wait."""
         assert self.cutting is not None
-        return steps(self.final(), self.cutting)
+        found = steps(self.final(), self.cutting)
+        strike = self.strike
+        return found if strike is None or not strike.in_stream else struck(found, strike, FOREVER)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether its stream ends before its last message, and says that all is well."""
+        return self.strike is not None and self.strike.end == "truncate"
+
+    def unhurt(self) -> Play:
+        """The same without what chaos did to it."""
+        return self if self.strike is None else replace(self, strike=None)

@@ -1,4 +1,5 @@
-"""Durations as fixtures write them: `20ms`, `1h30m`, or a spread, `{p50: 800ms, p95: 3s}`.
+"""Durations as fixtures write them: `20ms`, `1h30m`, or a spread, `{p50: 800ms, p95: 3s}`, or a range,
+`{min: 100ms, max: 2s}`.
 
 A number alone has no unit and is refused, apart from 0: a reader should never have to guess between seconds and
 milliseconds. That, the units and the bound are our choice.
@@ -104,13 +105,17 @@ class Duration:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable")
 
+    def _figures(self) -> tuple[object, ...]:
+        """What makes two of them equal."""
+        return (self.p50_ns, self.p95_ns)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Duration):
             return NotImplemented
-        return (self.p50_ns, self.p95_ns) == (other.p50_ns, other.p95_ns)
+        return self._figures() == other._figures()
 
     def __hash__(self) -> int:
-        return hash((self.p50_ns, self.p95_ns))
+        return hash(self._figures())
 
     def __reduce__(self) -> tuple[type, tuple[int, ...]]:
         return type(self), (self._ns,)
@@ -147,44 +152,97 @@ class Delay(Duration):
         return Spread
 
     @classmethod
-    def from_mapping(cls, spread: Spread) -> Self:
+    def from_mapping(cls, spread: Spread) -> Delay:
         """What the decoder calls for a mapping."""
-        return cls(spread.p50.ns, spread.p95.ns)
+        if spread.p50 is not None and spread.p95 is not None:
+            return cls(spread.p50.ns, spread.p95.ns)
+        assert spread.min is not None
+        assert spread.max is not None
+        return Between(spread.min.ns, spread.max.ns)
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         plain = _scalar_schemas()
-        spread = {
-            "type": "object",
-            "properties": {"p50": {"anyOf": plain}, "p95": {"anyOf": plain}},
-            "required": ["p50", "p95"],
-            "additionalProperties": False,
-        }
+        spreads = [
+            {
+                "type": "object",
+                "properties": {name: {"anyOf": plain} for name in names},
+                "required": names,
+                "additionalProperties": False,
+            }
+            for names in (["p50", "p95"], ["min", "max"])
+        ]
         return {
-            "description": "A duration with its unit (20ms, 1.5s, 1h30m), or a spread: {p50: 800ms, p95: 3s}.",
-            "anyOf": [*plain, spread],
+            "description": "A duration with its unit (20ms, 1.5s, 1h30m), a spread, {p50: 800ms, p95: 3s}, or a range, "
+            "{min: 100ms, max: 2s}.",
+            "anyOf": [*plain, *spreads],
         }
 
     def __reduce__(self) -> tuple[type, tuple[int, ...]]:
         return type(self), (self.p50_ns,) if self.p50_ns == self.p95_ns else (self.p50_ns, self.p95_ns)
 
 
-class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The two figures of a spread delay as they are written: 0 < p50 <= p95."""
+class Between(Delay):
+    """A length of time that is drawn anew each time, evenly between two bounds, both included.
 
-    p50: Duration
-    p95: Duration
+    Raises ValueError unless min_ns <= max_ns.
+    """
+
+    __slots__ = ("_max_ns", "_min_ns")
+    _min_ns: int
+    _max_ns: int
+
+    def __init__(self, min_ns: int, max_ns: int) -> None:
+        if max_ns < min_ns:
+            raise ValueError("max must not be less than min")
+        object.__setattr__(self, "_ns", Duration((min_ns + max_ns) // 2).ns)
+        object.__setattr__(self, "_p95_ns", min_ns + (max_ns - min_ns) * 95 // 100)
+        object.__setattr__(self, "_min_ns", Duration(min_ns).ns)
+        object.__setattr__(self, "_max_ns", Duration(max_ns).ns)
+
+    @property
+    def min_ns(self) -> int:
+        """No draw is less."""
+        return self._min_ns
+
+    @property
+    def max_ns(self) -> int:
+        """No draw is more."""
+        return self._max_ns
+
+    def _figures(self) -> tuple[object, ...]:
+        return ("between", self._min_ns, self._max_ns)
+
+    def __reduce__(self) -> tuple[type, tuple[int, ...]]:
+        return type(self), (self._min_ns, self._max_ns)
+
+
+class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The two figures of a spread delay as they are written: 0 < p50 <= p95, or min <= max."""
+
+    p50: Duration | None = None
+    p95: Duration | None = None
+    min: Duration | None = None
+    max: Duration | None = None
 
     def __post_init__(self) -> None:
-        if self.p50.ns == 0:
-            raise ValueError("p50 must be more than 0")
-        if self.p95.ns < self.p50.ns:
-            raise ValueError("p95 must not be less than p50")
+        given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+        if given == ["p50", "p95"]:
+            Delay(self.p50.ns, self.p95.ns)  # type: ignore[union-attr]
+        elif given == ["min", "max"]:
+            Between(self.min.ns, self.max.ns)  # type: ignore[union-attr]
+        else:
+            had = f"; found {' and '.join(given)}" if given else ""
+            raise ValueError(f"a spread delay is p50 and p95, or min and max{had}")
 
 
 def draw(value: Duration | Spread, seed: Seed, *steps: object) -> int:
-    """The nanoseconds of one draw: log-normal with the given percentiles, the same for the same seed and steps."""
+    """The nanoseconds of one draw: log-normal with the given percentiles, or even between two bounds; the same for the
+    same seed and steps.
+    """
     delay = Delay.from_mapping(value) if isinstance(value, Spread) else value
+    if isinstance(delay, Between):
+        return seed.integer(delay.min_ns, delay.max_ns, *steps)
     if delay.p50_ns == delay.p95_ns:
         return delay.ns
     return min(round(seed.lognormal(delay.p50_ns, delay.p95_ns, *steps)), LONGEST_NS)

@@ -24,14 +24,17 @@ from msgspec import Struct, field
 from ..errors import Mistake, UsageError
 from .decode import INVALID, decode
 from .document import MAX_BYTES, parse, read
+from .duration import Delay
 from .inline import nodes_of
-from .model import File, Rule
+from .model import File, GlobalFault, Rule
 from .problems import Problems
 from .variables import environment_names
 
 SUFFIXES = (".yaml", ".yml")
 LARGEST_FILE = 64 * 1024 * 1024
 _MOST_TOLD = 5
+_NO_FAULT = GlobalFault(delay=Delay(0))
+"""Keeps the place of one that can't be decoded."""
 
 
 class Bundle(Struct, frozen=True):
@@ -391,6 +394,9 @@ def _salvage(node: yaml.MappingNode, source: Source) -> None:
             source.broken = frozenset(i for i, rule in enumerate(rules) if rule is INVALID)
             pairs = zip(rules, value.value, strict=True)
             parts["rules"] = [_sound_parts(of, silent) if rule is INVALID else rule for rule, of in pairs]
+        elif key.value == "chaos" and isinstance(value, yaml.SequenceNode):
+            faults = [decode(fault, GlobalFault, silent) for fault in value.value]
+            parts["chaos"] = [_NO_FAULT if fault is INVALID else fault for fault in faults]
         elif key.value in types and (part := decode(value, types[key.value], silent)) is not INVALID:
             parts[key.value] = part
     source.file = File(**parts)

@@ -287,6 +287,89 @@ class Expect(_Strict, frozen=True):
     exactly: NotNegative | None = None
 
 
+class Moment:
+    """A point in time: so long after the session's clock began, or an instant as ISO 8601."""
+
+    __slots__ = ("ns", "since_start")
+
+    def __init__(self, ns: int, since_start: bool) -> None:
+        self.ns, self.since_start = ns, since_start
+        """Nanoseconds since the session's clock began, or since the epoch."""
+
+    @classmethod
+    def from_scalar(cls, text: str) -> "Moment":
+        """Raises ValueError for what is neither a duration nor a time."""
+        if "-" in text.strip()[1:] and text.strip()[:1].isdecimal():
+            return cls(Instant.from_scalar(text).ns, False)
+        try:
+            return cls(Duration.from_scalar(text).ns, True)
+        except ValueError as refused:
+            raise ValueError(f"{refused}; or a time: 2026-01-31T12:00:00Z") from None
+
+    def __repr__(self) -> str:
+        return f"Moment({self.ns}, {self.since_start})"
+
+    def at(self, began: int) -> int:
+        """The instant (ns since the epoch) in a session whose clock began at `began`."""
+        return began + self.ns if self.since_start else self.ns
+
+
+class After:
+    """How many messages of a stream are sent before it is struck, or `anywhere`."""
+
+    __slots__ = ("n",)
+
+    MOST: ClassVar[int] = 100_000
+
+    def __init__(self, n: int | None) -> None:
+        self.n = n
+        """None is a place that is drawn."""
+
+    @classmethod
+    def from_scalar(cls, text: str) -> "After":
+        """Raises ValueError for anything but a number from 0 to 100000 or `anywhere`."""
+        if text == "anywhere":
+            return cls(None)
+        if not (text.isascii() and text.isdecimal()) or len(text) > len(str(cls.MOST)) or int(text) > cls.MOST:
+            raise ValueError(f"needs a number of messages up to {cls.MOST}, or `anywhere`; found `{text[:40]}`")
+        return cls(int(text))
+
+    def __repr__(self) -> str:
+        return f"After({self.n})"
+
+
+class WeightedError(Error, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One of several statuses; those of weight 2 come twice as often as those of weight 1."""
+
+    weight: Annotated[float, Meta(gt=0, le=1_000_000)] = 1
+
+
+class Fault(_Strict, frozen=True):
+    """What goes wrong with a share of the calls that a rule answers, and for which of them."""
+
+    EXAMPLE: ClassVar[str] = "chaos: {share: 0.1, error: UNAVAILABLE}"
+
+    name: str | None = None
+    share: Annotated[float, Meta(ge=0, le=1)] = 1
+    first: Positive | None = None
+    from_: Moment | None = field(name="from", default=None)
+    until: Moment | None = None
+    delay: Delay | None = None
+    error: str | Error | list[str | WeightedError] | None = None
+    drop: bool | None = None
+    truncate: bool | None = None
+    stall: Stretch | None = None
+    after: After | None = None
+
+
+class GlobalFault(Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What goes wrong with a share of all calls, or of those that are named."""
+
+    call: QuotaCall | list[QuotaCall] | None = None
+    when: When | None = None
+    per: Per = "session"
+
+
 class Rule(_Strict, frozen=True):
     """When a request is like this, answer like that."""
 
@@ -311,6 +394,7 @@ class Rule(_Strict, frozen=True):
     priority: int = 0
     then: Then | None = None
     expect: NotNegative | Expect | None = None
+    chaos: Fault | list[Fault] | None = None
 
 
 class Defaults(_Strict, frozen=True):
@@ -475,7 +559,7 @@ class GivenDataset(_Strict, frozen=True):
 class File(_Strict, frozen=True):
     """A fixture file."""
 
-    MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ("vars", "defaults", "snippets", "datasets", "rules")
+    MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ("vars", "defaults", "snippets", "datasets", "rules", "chaos")
     EXAMPLE: ClassVar[str] = "rules: [...]"
     BELONGS: ClassVar[dict[str, str]] = {
         **dict.fromkeys(("when", "reply", "replies", "call", "operation"), "rules"),
@@ -490,6 +574,7 @@ class File(_Strict, frozen=True):
     fallback: Reply | None = None
     auth: Gate | Auth | None = None
     quotas: Quotas | None = None
+    chaos: GlobalFault | list[GlobalFault] | None = None
 
 
 def json_schema() -> dict[str, Any]:
@@ -502,6 +587,10 @@ def json_schema() -> dict[str, Any]:
             return {"type": "string", "examples": ["5s", "forever"]}
         if type_ is Instant:
             return {"type": "string", "examples": ["2026-01-31T12:00:00Z"]}
+        if type_ is Moment:
+            return {"anyOf": [{"type": "string", "examples": ["30s", "2026-01-31T12:00:00Z"]}, {"const": 0}]}
+        if type_ is After:
+            return {"anyOf": [{"type": "integer", "minimum": 0, "maximum": After.MOST}, {"const": "anywhere"}]}
         if type_ is Most:
             return {"anyOf": [{"type": "integer", "minimum": 0, "maximum": Most.MOST}, {"const": "unlimited"}]}
         raise NotImplementedError(type_)

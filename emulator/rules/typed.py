@@ -78,6 +78,10 @@ FileName: TypeAlias = "str | os.PathLike[str]"
 Duration: TypeAlias = "str | datetime.timedelta | Literal[0]"
 """A length of time, `20ms` or a timedelta; a number has no unit, so only 0 may be one."""
 Delay: TypeAlias = "Duration | SpreadDict"
+Moment: TypeAlias = "Duration"
+"""So long after the session's clock began, or a time in ISO 8601."""
+After: TypeAlias = "int | Literal['anywhere']"
+"""How many messages of a stream are sent first."""
 Condition: TypeAlias = "Text | Texts | OperatorsDict"
 Failure: TypeAlias = "str | ErrorDict"
 """An error: its code alone, or with more to say."""
@@ -85,6 +89,7 @@ Message: TypeAlias = "Mapping[str, Any]"
 
 _NotCondition = TypedDict("_NotCondition", {"not": "Condition"}, total=False)
 _NotWhen = TypedDict("_NotWhen", {"not": "WhenDict"}, total=False)
+_From = TypedDict("_From", {"from": "Moment"}, total=False)
 _For = TypedDict("_For", {"for": "Duration"}, total=False)
 
 
@@ -139,10 +144,12 @@ class WhenDict(_NotWhen, total=False):
 
 
 class SpreadDict(TypedDict, total=False):
-    """A delay that is drawn anew each time: its median and its 95th percentile."""
+    """A delay that is drawn anew each time: its median and its 95th percentile, or its bounds."""
 
     p50: Duration
     p95: Duration
+    min: Duration
+    max: Duration
 
 
 class GeneratedTextDict(TypedDict, total=False):
@@ -290,6 +297,35 @@ class ExpectDict(TypedDict, total=False):
     exactly: int
 
 
+class WeightedErrorDict(ErrorDict, total=False):
+    """One of several statuses, and how often it comes among them."""
+
+    weight: float
+
+
+class FaultDict(_From, total=False):
+    """What goes wrong with a share of the calls that a rule answers."""
+
+    name: Text
+    share: float
+    first: int
+    until: Moment
+    delay: Delay
+    error: Failure | Several[str | WeightedErrorDict]
+    drop: bool
+    truncate: bool
+    stall: Duration
+    after: After
+
+
+class GlobalFaultDict(FaultDict, total=False):
+    """What goes wrong with a share of all calls, or of those that are named."""
+
+    call: QuotaCall | Sequence[QuotaCall]
+    when: WhenDict
+    per: Per
+
+
 class RuleDict(TypedDict, total=False):
     """When a request is like this, answer like that."""
 
@@ -305,6 +341,7 @@ class RuleDict(TypedDict, total=False):
     priority: int
     then: ThenDict
     expect: int | ExpectDict
+    chaos: FaultDict | Sequence[FaultDict]
 
 
 class DefaultsDict(TypedDict, total=False):
@@ -419,3 +456,4 @@ class FileDict(TypedDict, total=False):
     fallback: ReplyDict
     auth: Gate | AuthDict
     quotas: QuotasDict
+    chaos: GlobalFaultDict | Sequence[GlobalFaultDict]

@@ -8,6 +8,7 @@ from ..call import Answer, Call, parsed
 from ..calls import CALLS_BY_METHOD
 from ..engine.choose import apply, choose
 from ..errors import Code, Status
+from ..gates.fault import befall, met
 from ..replies.play import Play
 from ..rules.subject import Subject
 
@@ -27,6 +28,8 @@ def decide(call: Call) -> tuple[Play, str]:
         raise Status(Code.FAILED_PRECONDITION, text)
     index = session.state.chosen.get(delta.identity, 0)
     apply(session.state, delta)
+    if play.faults or call.strike is not None:
+        befall(call, play, delta.identity, index)
     call.entry.rule = play.rule
     call.entry.notes.extend(play.notes)
     if play.headers:
@@ -39,7 +42,7 @@ def decide(call: Call) -> tuple[Play, str]:
 def at_once(call: Call) -> Answer:
     """The handler of a method that is answered with one message."""
     play, _ = decide(call)
-    return _later(call, play) if play.delay else one(call, play)
+    return one(call, play) if not play.delay and play.strike is None else _later(call, play)
 
 
 def one(call: Call, play: Play) -> bytes:
@@ -59,6 +62,8 @@ async def _later(call: Call, play: Play) -> AsyncIterator[bytes]:
 async def begin(play: Play, call: Call) -> int:
     """Wait out the play's delay and end the call if that is what it does. Returns the instant it began (ns)."""
     clock = call.session.clock
+    if play.strike is not None:
+        await met(call, play.strike)
     began = clock.now()
     if play.delay:
         began += play.delay

@@ -201,9 +201,13 @@ class Router:
             "messages": entry.sent,
             "request_id": call.request_id,
         }
+        if entry.faults:
+            fields["chaos"] = "; ".join(entry.faults)
         if entry.message:
             fields["message"] = fitting(entry.message, MOST_TRAILER_BYTES)
         log.log(level, "%s", _line(entry, call.session.id), extra={"fields": fields})
+        for struck in entry.faults:
+            log.log(level, "%s chaos: %s", entry.id, struck)
         for note in entry.notes:
             log.warning("%s %s: %s", entry.id, entry.rule, note)
 

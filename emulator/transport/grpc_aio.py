@@ -7,6 +7,7 @@ Messages are bytes in both directions: a deserializer that fails inside grpc.aio
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,14 @@ from ..api import METHODS
 from ..call import QUIET, Answer, Call, messages_of
 from ..clock import Monotonic
 from ..errors import Status, UsageError
+from .connections import drop
 
 if TYPE_CHECKING:
     from ..tls import Identity
 
 Answering = Callable[[Call], Answer]
+
+log = logging.getLogger("emulator")
 
 OPTIONS = (
     ("grpc.http2.max_ping_strikes", 0),  # or clients that keep idle connections alive, as the Go SDK does, are cut off
@@ -259,6 +263,8 @@ async def _left() -> None:
 
 async def _end(status: Status, call: Call, context: Any, begun: bool = False) -> None:
     """End the RPC with `status`; abort raises, so nothing after it runs."""
+    if call.dropped and not drop(call.peer):
+        log.warning("%s: the connection could not be dropped here; the call ends with UNAVAILABLE", call.peer)
     if not begun:
         await context.send_initial_metadata(tuple(call.headers))
     await context.abort(_CODES[int(status.code)], status.message, tuple(status.trailers.items()))

@@ -263,3 +263,13 @@ def run_until_followed(emulator: Emulator, process: subprocess.Popen[str]) -> No
         client.complete(asking("Привет"))
     assert line(process).startswith("id ")
     assert line(process).startswith("c1 ")
+
+
+def test_what_chaos_did_to_a_call_is_told(serve: Serve, connect: Connect, run: Run) -> None:
+    emulator = serve({"chaos": {"name": "storm", "error": "UNAVAILABLE"}})
+    connect(emulator).complete(asking("x"))
+    told = run("calls", "--target", emulator.target).output
+    assert "UNAVAILABLE" in told
+    assert "    chaos: storm: UNAVAILABLE\n" in told
+    (call,) = json.loads(run("calls", "--json", "--target", emulator.target).output)["calls"]
+    assert call["faults"] == ["storm: UNAVAILABLE"]

@@ -29,13 +29,14 @@ fm_emulator_frozen = true
 fm_emulator_speed = 60
 fm_emulator_lenient = true
 fm_emulator_quotas = real
+fm_emulator_chaos = 0.25
 fm_emulator_immediate = false
 """
     test = """
 def test_it(fm_emulator):
     config = fm_emulator.config
     assert (config.strict, config.lenient, config.immediate, config.frozen) == (True, True, False, True)
-    assert (config.seed, config.speed, config.quotas) == (7, 60.0, "real")
+    assert (config.seed, config.speed, config.quotas, config.chaos) == (7, 60.0, "real", 0.25)
     assert str(fm_emulator.clock.now) == "2026-01-31 12:00:00+00:00"
     assert [rule.file for rule in fm_emulator.book.rules] == ["shared/one.yaml", "more/two.yaml"]
 """
@@ -200,6 +201,7 @@ def test_a_marker_that_can_not_be_is_refused_in_words(run: Run, marker: str, tol
     ("ini", "told"),
     [
         ("seed = x", "ini option fm_emulator_seed: seed: 'x' is not a whole number"),
+        ("chaos = 2", "ini option fm_emulator_chaos: chaos: 2.0 is no share of calls; give a number from 0 to 1*"),
         ("speed = 0", "ini option fm_emulator_speed: speed: 0.0 must be more than 0*"),
         ("strict = maybe", "ini option fm_emulator_strict: *maybe*"),
         ("fixtures = no.yaml", "no.yaml: no such file or folder"),

@@ -4,6 +4,7 @@ nothing is done twice.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import grpc
 import grpc.aio
 import pytest
 from wire.client import eventually
-from yandex_ai_studio_sdk import AIStudio
+from yandex_ai_studio_sdk import AIStudio, AsyncAIStudio
 from yandex_ai_studio_sdk.retry import RetryPolicy
 
 from emulator import Emulator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from conftest import Serve
 
 PATIENT = RetryPolicy(max_attempts=500, initial_backoff=0.01, max_backoff=0.02, jitter=0)
+SOON: dict[str, Any] = {"rules": [{"reply": {"text": "Готово."}}]}
 SLOW = {"rules": [{"call": "completion", "reply": {"text": "Готово.", "delay": "1m"}}]}
 
 
@@ -189,3 +191,48 @@ def test_a_scripted_failure_is_retried_under_the_same_key_and_is_not_remembered(
     told = Told(emulator.calls(kind="completion_async"))
     assert [call.code for call in told.calls] == ["UNAVAILABLE", "OK"]
     assert (told.again, len(told.keys)) == ([False, False], 1)
+
+
+def test_the_sdks_retries_survive_a_service_that_fails_at_first(serve: Serve) -> None:
+    emulator = serve(SOON | {"chaos": {"first": 2, "error": "UNAVAILABLE"}})
+    assert studio(emulator, QUICK).models.completions("yandexgpt").run("Быстрее!").text == "Готово."
+    assert [(call.code, bool(call.faults)) for call in emulator.calls(kind="completion")] == [
+        ("UNAVAILABLE", True),
+        ("UNAVAILABLE", True),
+        ("OK", False),
+    ]
+
+
+@pytest.mark.parametrize("fault", [{"error": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]}, {"drop": True}])
+def test_the_sdks_retries_survive_a_share_of_failures_everywhere(serve: Serve, fault: dict[str, Any]) -> None:
+    emulator = serve(SOON | {"chaos": {"share": 0.4, **fault}}, immediate=True)
+    sdk = studio(emulator)
+    model = sdk.models.completions("yandexgpt")
+    with ThreadPoolExecutor(4) as pool:
+        texts = [result.text for result in pool.map(model.run, ["Быстрее!"] * 20)]
+    assert texts == ["Готово."] * 20
+    assert sdk.models.completions("yandexgpt").tokenize("Быстрее!")
+    operation = model.run_deferred("Подумай")
+    assert operation.wait(poll_interval=0.01).text == "Готово."
+    assert sum(bool(call.faults) for call in emulator.calls()) > 5
+    assert emulator.calls(kind="completion", unmatched=True) == []
+
+
+def test_a_truncated_stream_is_one_that_the_sdk_takes_for_whole(serve: Serve) -> None:
+    """What a program must notice by itself: nothing fails, and no message is final."""
+    emulator = serve(
+        {"rules": [{"reply": {"text": "раз два три", "stream": {"words": 1}}}], "chaos": {"truncate": True}}
+    )
+    for result in studio(emulator).models.completions("yandexgpt").run_stream("Считай"):
+        assert result.status.name == "PARTIAL"
+
+
+async def test_the_asynchronous_sdk_survives_an_outage(serve: Serve) -> None:
+    outage = {"until": "10s", "error": "UNAVAILABLE"}
+    emulator = serve(SOON | {"chaos": outage}, frozen=True)
+    sdk = AsyncAIStudio(endpoint=emulator.target, verify=False, auth="key", folder_id=FOLDER, retry_policy=PATIENT)
+    answer = asyncio.ensure_future(sdk.models.completions("yandexgpt").run("Ты здесь?"))
+    await asyncio.to_thread(eventually, lambda: len(emulator.calls(code="UNAVAILABLE")) > 2)
+    assert not answer.done()
+    await emulator.clock.advance_async("10s")
+    assert (await answer).text == "Готово."
