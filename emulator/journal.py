@@ -171,6 +171,11 @@ class Journal:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def bytes(self) -> int:
+        """What its entries come to, as they are counted."""
+        return self._bytes
+
     def add(self, entry: Entry) -> None:
         """Open an entry, making room for it among the finished ones; open calls stay."""
         self._entries[entry.id] = entry

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from .addresses import reachable
 from .call import Call
-from .clock import Clock
+from .clock import SECOND, Clock, Monotonic
 from .config import Config, from_values
-from .control import Control, timestamp
+from .control import Control, span, timestamp
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
 from .gates import auth, checking, guarded, idempotency, quota, validation
@@ -47,7 +47,7 @@ from .services.health import Health
 from .services.router import Router
 from .sessions import Sessions, Shared
 from .steering import Place, Steering
-from .transport.grpc_aio import Server
+from .transport.grpc_aio import ENGINE, Server
 
 if TYPE_CHECKING:
     from .transport.secured import Secured
@@ -89,6 +89,7 @@ class Emulator(Steering):
         self.place = Place()
         self._steer(self.sessions.default, self.place, lambda: self.target)
         self._started = Clock().now()
+        self._serving = Monotonic.now()
         self.port = self.http_port = self.tls_port = 0
         self._tls: Secured | None = None
         self._health: Health
@@ -159,6 +160,7 @@ class Emulator(Steering):
             self._health.serve(router.services)
             self.port = port  # discovery tells it from the first call on
             await server.start()
+            self._serving = Monotonic.now()
         except BaseException:
             self._gone()
             await server.stop(0)
@@ -265,8 +267,12 @@ class Emulator(Steering):
         return {
             "target": self.target,
             "http_target": http,
+            "tls_target": self.tls_target or "",
+            "engine": ENGINE,
+            "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "services": router.services,
             "started_at": timestamp(self._started),
+            "uptime": span(int((Monotonic.now() - self._serving) * SECOND)),
         }
 
     # -- in the caller's loop

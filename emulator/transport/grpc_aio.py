@@ -23,6 +23,9 @@ from ..errors import Status, UsageError
 if TYPE_CHECKING:
     from ..tls import Identity
 
+ENGINE = "grpc.aio"
+"""How it is called."""
+
 Answer = Callable[[Call], AsyncIterator[bytes]]
 
 OPTIONS = (
