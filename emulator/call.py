@@ -30,7 +30,7 @@ class Call(Struct):
     `secure` is whether it came with TLS.
 
     `account` is the id of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's
-    clock) at which the next message is due, 0 for at once.
+    clock) at which the next message is due, 0 for at once; `refused_by` names the gate that refused it.
 
     A client that leaves cancels the task that answers; there is no flag to poll.
     """
@@ -48,6 +48,7 @@ class Call(Struct):
     trailers: Pairs = field(default_factory=list)
     request_id: str = ""
     account: str = ""
+    refused_by: str = ""
     message: Any = None
     at: int = 0
     session: Session = None  # type: ignore[assignment]

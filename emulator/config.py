@@ -112,6 +112,10 @@ class Config:
     session_idle: float = option(
         3600.0, "Real seconds after which a session that nobody uses is dropped.", kind=float, metavar="SECONDS"
     )
+    metrics: bool = option(False, "Serve GET /metrics, in Prometheus's format, on the port for HTTP.", kind=bool)
+    otel: bool = option(
+        False, "Send a span for each call by OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says.", kind=bool
+    )
     watch: bool = option(False, "Follow the fixtures and load them anew when they change.", kind=bool, serve_only=True)
     ready_file: str | None = option(
         None, "Write addresses and pid to FILE, as JSON, once serving.", metavar="FILE", serve_only=True

@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from .gates import auth, checking, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
+from .observe import Observer, Several, needs
 from .services import (
     batch,
     batch_inference,
@@ -50,10 +52,14 @@ from .steering import Place, Steering
 from .transport.grpc_aio import ENGINE, Server
 
 if TYPE_CHECKING:
+    from .observe.metrics import Metrics
+    from .observe.traces import Traces
     from .transport.secured import Secured
 
 log = logging.getLogger("emulator")
-_OF_THE_PLACE = ("host", "port", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
+_LISTENERS = ("host", "port", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
+_OF_THE_PLACE = (*_LISTENERS, "metrics", "otel")
+_OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 GRACE = 5.0
 """Seconds that calls under way are given when the server stops; docker allows ten in all."""
 
@@ -97,6 +103,13 @@ class Emulator(Steering):
         self._server: Server | None = None
         self._http: Listener | None = None
         self._thread: _Thread | None = None
+        self._metrics: Metrics | None = None
+        self._traces: Traces | None = None
+        if config.metrics:
+            needs("metrics", "prometheus-client with aiohttp", "prometheus_client", "aiohttp")
+            from .observe.metrics import Metrics
+
+            self._metrics = Metrics()
 
     @property
     def book(self) -> Book:
@@ -145,6 +158,11 @@ class Emulator(Steering):
         if self._server is not None:
             raise RuntimeError("this emulator serves already; make another one to serve twice")
         self._health = Health()
+        if self.config.otel:
+            needs("otel", "OpenTelemetry's SDK with its exporter", "opentelemetry.sdk.trace", _OTLP)
+            from .observe.traces import Traces
+
+            self._traces = Traces()
         self.sessions.open()
         self.place.moved(asyncio.get_running_loop(), self._thread.ident if self._thread is not None else None)
         router = self._router = self._routed()
@@ -175,12 +193,17 @@ class Emulator(Steering):
         def application(under_way: set[asyncio.Task[Any]]) -> Any:
             from .http.app import application
 
-            return application(lambda: self.sessions, under_way)
+            return application(lambda: self.sessions, under_way, self._exposed if self._metrics is not None else None)
 
         http, config = Listener(application), self.config
         free = 0 if config.port == 0 else None
         self.http_port = http.bind(config.host, free if config.http_port is None else config.http_port)
         return http
+
+    async def _exposed(self, accept: str) -> tuple[bytes, str]:
+        exposition = await asyncio.to_thread(import_module, f"{__package__}.observe.exposition")
+        told: tuple[bytes, str] = await exposition.exposed(self._metrics, self.sessions, accept)
+        return told
 
     def _address(self, call: Call) -> str:
         """HOST:PORT at which who makes `call` reaches us, in the same way."""
@@ -215,6 +238,9 @@ class Emulator(Steering):
         if ending:
             await asyncio.wait(ending)
         self.place.moved(None, None)
+        traces, self._traces = self._traces, None
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
         self._gone()
 
     def _gone(self) -> None:
@@ -259,8 +285,14 @@ class Emulator(Steering):
             **reflection.handlers(lambda: router.services),
             **Control(self.sessions, access, lambda: self._about(router)).handlers(),
         }
-        router = Router(Finder(self.sessions, access, self.config.session_from == "api-key"), handlers)
+        finder = Finder(self.sessions, access, self.config.session_from == "api-key")
+        router = Router(finder, handlers, self._observer())
         return router
+
+    def _observer(self) -> Observer | None:
+        """Who is told of calls; None where nobody wants to know."""
+        found: list[Observer] = [one for one in (self._metrics, self._traces) if one is not None]
+        return Several(found) if len(found) > 1 else next(iter(found), None)
 
     def _about(self, router: Router) -> Mapping[str, Any]:
         http = self.http_target or ""

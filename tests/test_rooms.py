@@ -32,7 +32,7 @@ ROOMS = (
     ("journal", "behaviour", "operations", "datasets", "iam", "quotas", "idempotency"),
     ("engine",),
     ("sessions", "snapshots", "batches"),
-    ("gates",),
+    ("gates", "observe"),
     ("services",),
     ("control", "http", "recorded", "reload", "sdk", "proxy"),
     ("steering", "transport"),
