@@ -403,11 +403,16 @@ def no_poller_noise(record: logging.LogRecord) -> bool:
     return not isinstance(record.exc_info, tuple) or not isinstance(record.exc_info[1], BlockingIOError)
 
 
+def places(emulator: Emulator) -> dict[str, Any]:
+    """Where it serves, what clients with TLS have to trust, and its process."""
+    ca = str(emulator.ca) if emulator.ca is not None else None
+    targets = {"grpc": emulator.target, "http": emulator.http_target, "tls": emulator.tls_target}
+    return {**targets, "ca": ca, "pid": os.getpid()}
+
+
 def write_ready_file(path: str, emulator: Emulator) -> None:
     """Tell where the emulator serves, as JSON, in one step so that no reader sees half of it."""
-    ca = str(emulator.ca) if emulator.ca is not None else None
-    places = {"grpc": emulator.target, "http": emulator.http_target, "tls": emulator.tls_target, "ca": ca}
-    text = json.dumps({**places, "pid": os.getpid()}) + "\n"
+    text = json.dumps(places(emulator)) + "\n"
     temporary = Path(f"{path}.{os.getpid()}.new")
     try:
         temporary.write_text(text, encoding="utf-8")

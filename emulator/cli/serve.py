@@ -18,8 +18,8 @@ from ..config import Config, from_values
 from ..engine.book import Book, load
 from ..engine.reach import warnings
 from ..engine.verify import unmet
-from ..errors import UsageError
-from ..server import Emulator, quiet, write_ready_file
+from ..errors import FixtureError, UsageError
+from ..server import Emulator, places, quiet, write_ready_file
 from . import options_of
 from .logs import set_up
 
@@ -35,11 +35,18 @@ def command(**values: Any) -> None:
     """Serve the emulated API until SIGTERM or SIGINT; a second one ends it at once."""
     config = from_values(values)
     set_up(config.log_level, config.log_format)
-    followed = _followed(config)
-    emulator = Emulator.of(config)
-    for warning in warnings(emulator.book):
-        log.warning("%s", warning)
-    asyncio.run(_serve(emulator, config, followed))
+    try:
+        followed = _followed(config)
+        emulator = Emulator.of(config)
+        for warning in warnings(emulator.book):
+            log.warning("%s", warning, extra={"event": "warning"})
+        asyncio.run(_serve(emulator, config, followed))
+    except (FixtureError, UsageError) as failed:
+        if config.log_format != "json":
+            raise
+        for mistake in failed.mistakes if isinstance(failed, FixtureError) else (failed,):
+            log.error("%s", mistake, extra={"event": "mistake"})
+        raise SystemExit(1) from None
 
 
 def _followed(config: Config) -> tuple[Watched, Look] | None:
@@ -82,10 +89,11 @@ async def _serve(emulator: Emulator, config: Config, followed: tuple[Watched, Lo
             await told.wait()
         else:
             await _follow(emulator, config, followed, told)
-        log.info("stopping: calls under way are given a few seconds")
+        log.info("stopping: calls under way are given a few seconds", extra={"event": "stopping"})
         _tell_unmet(emulator)
     finally:
         await emulator.stop()
+        log.info("stopped", extra={"event": "stopped"})
         if ready:
             _tell_gone(config.ready_file or "")
 
@@ -133,7 +141,10 @@ def _announce(emulator: Emulator, config: Config) -> None:
         http,
         rules,
         target,
+        extra={"event": "serving", "fields": {**places(emulator), "rules": n}},
     )
+    if emulator.config.metrics:
+        log.info("metrics on http://%s/metrics", emulator.http_target)
     if emulator.tls_port:
         _announce_tls(emulator, config)
     if not emulator.sessions.default.auth.open:
@@ -172,4 +183,4 @@ def _tell_unmet(emulator: Emulator) -> None:
     """What rules expected and did not get; verification proper is the test's business."""
     for session in emulator.sessions:
         for problem in unmet(session.book, session.state):
-            log.warning("%s", problem.text)
+            log.warning("%s", problem.text, extra={"event": "warning"})

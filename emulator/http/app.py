@@ -99,4 +99,6 @@ async def _logged(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     finally:
         took = (Monotonic.now() - began) * 1000
-        log.info("%s %s %s %.1fms", request.method, request.path, status, took)
+        # The path alone: what is signed stands in the query.
+        fields = {"http_method": request.method, "path": request.path, "status": status, "ms": round(took, 1)}
+        log.info("%s %s %s %.1fms", request.method, request.path, status, took, extra={"fields": fields})
