@@ -19,6 +19,7 @@ from msgspec import Struct, field
 
 from .api import METHODS
 from .calls import CALLS_BY_METHOD, CONVERSATIONS, TEXTS
+from .masking import SECRETS, mask
 from .replies.play import Play
 
 LIMIT_ENTRIES = 1000
@@ -27,8 +28,6 @@ MOST_WAITING = 1000
 """Entries that wait for a subscriber who is slow to take them."""
 
 LONGEST_ABOUT = 120
-SCHEMES = ("bearer", "api-key", "basic")
-SECRETS = ("authorization", "cookie", "proxy-authorization", "x-api-key", "x-emulator-token")
 _IAM = "/yandex.cloud.iam."
 _SECRET_FIELDS = ("yandex_passport_oauth_token", "jwt", "iam_token")
 """Fields of messages about IAM tokens that are credentials themselves."""
@@ -276,7 +275,7 @@ def _about(entry: Entry) -> str:
 
 def masked(metadata: tuple[tuple[str, str | bytes], ...]) -> tuple[tuple[str, str | bytes], ...]:
     """`metadata` without its credentials: a known scheme stays, of the secret the first four characters and `****`."""
-    return tuple((key, _mask(value) if key in SECRETS else value) for key, value in metadata)
+    return tuple((key, mask(value) if key in SECRETS else value) for key, value in metadata)
 
 
 def masked_request(method: str, raw: bytes) -> bytes:
@@ -299,14 +298,6 @@ def _masked_message(cls: type[Any], raw: bytes) -> bytes:
     message.DiscardUnknownFields()
     for name in _SECRET_FIELDS:
         if getattr(message, name, ""):
-            setattr(message, name, _mask(getattr(message, name)))
+            setattr(message, name, mask(getattr(message, name)))
     masked_bytes: bytes = message.SerializeToString(deterministic=True)
     return masked_bytes
-
-
-def _mask(value: str | bytes) -> str:
-    text = value if isinstance(value, str) else value.decode("latin-1")
-    scheme, gap, secret = text.partition(" ")
-    if scheme.lower() not in SCHEMES:
-        scheme, gap, secret = "", "", text
-    return f"{scheme}{gap}{secret[:4] if len(secret) > 8 else ''}****"

@@ -18,6 +18,7 @@ ROOMS = (
         "seed",
         "config",
         "installation",
+        "masking",
         "addresses",
         "content",
         "apart",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -150,4 +149,6 @@ def _room(taken: int) -> int | None:
     """How many characters are left of a terminal's line; None where nothing is to be cut."""
     if not sys.stdout.isatty():
         return None
+    import shutil  # slow to import, and whoever only logs needs none
+
     return max(10, shutil.get_terminal_size().columns - taken)
