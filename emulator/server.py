@@ -181,6 +181,7 @@ class Emulator(Steering):
             self._serving = Monotonic.now()
         except BaseException:
             self._gone()
+            await self._untraced()
             await server.stop(0)
             if http is not None:
                 await http.stop(0)
@@ -238,10 +239,14 @@ class Emulator(Steering):
         if ending:
             await asyncio.wait(ending)
         self.place.moved(None, None)
+        await self._untraced()
+        self._gone()
+
+    async def _untraced(self) -> None:
+        """Send what spans are left, and end the thread that does."""
         traces, self._traces = self._traces, None
         if traces is not None:
             await asyncio.to_thread(traces.close)
-        self._gone()
 
     def _gone(self) -> None:
         self.port = self.http_port = self.tls_port = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -164,6 +165,14 @@ def test_a_collector_that_is_not_there_holds_nobody_up(monkeypatch: pytest.Monke
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     with Emulator(RULES, otel=True) as emulator:
         assert connect(emulator).complete(asking("привет")).code == "OK"
+
+
+def test_one_that_does_not_come_up_leaves_no_thread(collector: Collector) -> None:
+    with Emulator() as first:
+        before = {thread.name for thread in threading.enumerate()}
+        with pytest.raises(UsageError, match="is taken"), Emulator(otel=True, port=first.port):
+            pass
+        assert {thread.name for thread in threading.enumerate() if "Span" in thread.name} <= before
 
 
 @pytest.mark.parametrize("first", ["emulator", "opentelemetry"])
