@@ -101,7 +101,10 @@ class Config:
     immediate: bool = option(False, "Operations without a timeline are done at the first Get.", kind=bool)
     frozen: bool = option(False, "The emulator's clock stands still until it is moved.", kind=bool)
     token: str | None = option(
-        None, "What calls of the control API must carry; without one it is on for loopback alone.", metavar="TEXT"
+        None,
+        "What calls of the control API must carry; without one it is on for loopback alone.",
+        metavar="TEXT",
+        secret=True,
     )
     session_from: str = option(
         "header",
@@ -111,10 +114,14 @@ class Config:
     )
     require_auth: bool = option(False, "Ask each call for a credential, as the real service does.", kind=bool)
     api_key: tuple[str, ...] = option(
-        (), "An API key that is known; calls have to show one that is.", metavar="KEY", many=True
+        (), "An API key that is known; calls have to show one that is.", metavar="KEY", many=True, secret=True
     )
     session_idle: float = option(
         3600.0, "Real seconds after which a session that nobody uses is dropped.", kind=float, metavar="SECONDS"
+    )
+    metrics: bool = option(False, "Serve GET /metrics, in Prometheus's format, on the port for HTTP.", kind=bool)
+    otel: bool = option(
+        False, "Send a span for each call by OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says.", kind=bool
     )
     watch: bool = option(False, "Follow the fixtures and load them anew when they change.", kind=bool, serve_only=True)
     ready_file: str | None = option(
@@ -124,9 +131,27 @@ class Config:
     log_format: str = option("text", "How to log.", metavar="F", choices=LOG_FORMATS, serve_only=True)
 
     @property
+    def changed(self) -> dict[str, str]:
+        """What differs from its default, by name, as text; of a secret nothing but that it is set."""
+        return {
+            f.name: _shown(f, value) for f in dataclasses.fields(self) if (value := getattr(self, f.name)) != f.default
+        }
+
+    @property
     def loopback_only(self) -> bool:
         """Whether nobody but this machine can reach the listeners."""
         return self.host in LOOPBACK_NAMES or _LOOPBACK.fullmatch(self.host) is not None
+
+
+def _shown(field_: dataclasses.Field[Any], value: Any) -> str:
+    values = value if isinstance(value, tuple) else (value,)
+    if field_.metadata.get("secret"):
+        return " ".join("****" for _ in values)
+    if field_.name == "now":
+        return (_EPOCH + datetime.timedelta(microseconds=value // 1000)).isoformat().replace("+00:00", "Z")
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(str(one) if isinstance(one, (str, int, float, os.PathLike)) else "(from Python)" for one in values)
 
 
 def from_values(values: Mapping[str, Any]) -> Config:

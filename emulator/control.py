@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from . import __version__
+from . import __version__, installation
 from .api import METHODS, Timestamp, message_class, to_dict
 from .api import Duration as DurationMessage
 from .call import Call, parsed
@@ -29,7 +30,7 @@ from .engine.verify import CHECKS, DEFAULT_CHECKS, wanted
 from .errors import Code, FixtureError, Status, UsageError
 from .gates import Handler
 from .gates.access import Access
-from .journal import Entry
+from .journal import LIMIT_BYTES, LIMIT_ENTRIES, Entry
 from .operations import Record, error_of
 from .sessions import PARTS, Session, Sessions
 
@@ -88,15 +89,30 @@ class Control:
     async def _info(self, call: Call, request: Any) -> Any:
         shared = self._sessions.shared
         config = self._sessions.default.config
+        journals = [session.journal for session in self._sessions]
         return _message(
             "InfoResponse",
             version=__version__,
             files=shared.book.files,
             rules=len(shared.book.rules),
+            warnings=map(str, warnings(shared.book)),
             reload_error=shared.error,
             sessions=len(self._sessions),
             strict=config.strict,
             seed=config.seed if config.seed.bit_length() < 64 else 0,  # Python takes any, an int64 does not
+            pid=os.getpid(),
+            memory_bytes=installation.memory(),
+            clock=_clock_state(self._sessions.default.clock),
+            operations=sum(len(session.operations) for session in self._sessions),
+            open_calls=sum(session.open_calls for session in self._sessions),
+            journal_calls=sum(map(len, journals)),
+            journal_bytes=sum(journal.bytes for journal in journals),
+            journal_evicted=sum(journal.evicted for journal in journals),
+            journal_most_calls=LIMIT_ENTRIES,
+            journal_most_bytes=LIMIT_BYTES,
+            options=[_message("Setting", name=name, value=value) for name, value in config.changed.items()],
+            extras=installation.extras(),
+            libraries=[_message("Library", name=name, version=v) for name, v in installation.libraries().items()],
             **self._about(),
         )
 
@@ -245,7 +261,7 @@ def recorded(entry: Entry, messages: bool) -> Any:
         code=entry.code or "",
         message=entry.message,
         began_at=timestamp(entry.began),
-        took=_duration(int(entry.took * SECOND)),
+        took=span(int(entry.took * SECOND)),
         sent_at=map(timestamp, entry.sent_at),
         metadata=[{"key": key, "value": _text(value)} for key, value in entry.metadata],
         peer=entry.peer,
@@ -257,7 +273,7 @@ def recorded(entry: Entry, messages: bool) -> Any:
         faults=entry.faults,
     )
     if entry.deadline is not None:
-        out.deadline.CopyFrom(_duration(int(entry.deadline * SECOND)))
+        out.deadline.CopyFrom(span(int(entry.deadline * SECOND)))
     method = METHODS.get(entry.method)
     if messages and method is not None:
         out.request = _json(entry.request, method.input)
@@ -458,7 +474,7 @@ def _session_state(session: Session, now: float) -> Any:
         calls=len(session.journal),
         open_calls=session.open_calls,
         operations=len(session.operations),
-        idle=_duration(int(max(0.0, now - session.used) * SECOND)),
+        idle=span(int(max(0.0, now - session.used) * SECOND)),
     )
 
 
@@ -481,5 +497,6 @@ def timestamp(nanoseconds: int) -> Any:
     return Timestamp(seconds=nanoseconds // SECOND, nanos=nanoseconds % SECOND)
 
 
-def _duration(nanoseconds: int) -> Any:
+def span(nanoseconds: int) -> Any:
+    """A span of time as a message."""
     return DurationMessage(seconds=nanoseconds // SECOND, nanos=nanoseconds % SECOND)

@@ -19,6 +19,7 @@ from msgspec import Struct, field
 
 from .api import METHODS
 from .calls import CALLS_BY_METHOD, CONVERSATIONS, TEXTS
+from .masking import SECRETS, mask
 from .replies.play import Play
 
 LIMIT_ENTRIES = 1000
@@ -27,8 +28,6 @@ MOST_WAITING = 1000
 """Entries that wait for a subscriber who is slow to take them."""
 
 LONGEST_ABOUT = 120
-SCHEMES = ("bearer", "api-key", "basic")
-SECRETS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-emulator-token"})
 _IAM = "/yandex.cloud.iam."
 _SECRET_FIELDS = ("yandex_passport_oauth_token", "jwt", "iam_token")
 """Fields of messages about IAM tokens that are credentials themselves."""
@@ -173,6 +172,11 @@ class Journal:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def bytes(self) -> int:
+        """What its entries come to, as they are counted."""
+        return self._bytes
+
     def add(self, entry: Entry) -> None:
         """Open an entry, making room for it among the finished ones; open calls stay."""
         self._entries[entry.id] = entry
@@ -273,7 +277,7 @@ def _about(entry: Entry) -> str:
 
 def masked(metadata: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str | bytes], ...]:
     """`metadata` without its credentials: a known scheme stays, of the secret the first four characters and `****`."""
-    return tuple([(pair[0], _mask(pair[1])) if pair[0] in SECRETS else pair for pair in metadata])
+    return tuple([(pair[0], mask(pair[1])) if pair[0] in SECRETS else pair for pair in metadata])
 
 
 def masked_request(method: str, raw: bytes) -> bytes:
@@ -296,14 +300,6 @@ def _masked_message(cls: type[Any], raw: bytes) -> bytes:
     message.DiscardUnknownFields()
     for name in _SECRET_FIELDS:
         if getattr(message, name, ""):
-            setattr(message, name, _mask(getattr(message, name)))
+            setattr(message, name, mask(getattr(message, name)))
     masked_bytes: bytes = message.SerializeToString(deterministic=True)
     return masked_bytes
-
-
-def _mask(value: str | bytes) -> str:
-    text = value if isinstance(value, str) else value.decode("latin-1")
-    scheme, gap, secret = text.partition(" ")
-    if scheme.lower() not in SCHEMES:
-        scheme, gap, secret = "", "", text
-    return f"{scheme}{gap}{secret[:4] if len(secret) > 8 else ''}****"

@@ -162,20 +162,22 @@ def _take(outcome: _Outcome, swap: Callable[[Book], None], failed: Callable[[str
     if isinstance(outcome, Exception):
         if isinstance(outcome, FixtureError):
             for mistake in outcome.mistakes:
-                log.error("%s", mistake)
+                log.error("%s", mistake, extra={"event": "mistake"})
         elif isinstance(outcome, OSError):
             log.error("the fixtures can't be read: %s", outcome)
         else:
             log.error("the fixtures can't be loaded: %s", outcome, exc_info=outcome)
-        log.error("not reloaded: the last good rules stay")
+        log.error("not reloaded: the last good rules stay", extra={"event": "reload"})
         failed(str(outcome) or type(outcome).__name__)
         return
     book, doubts = outcome
     swap(book)
     failed("")
-    log.info("reloaded: %d rule%s", len(book.rules), "s" if len(book.rules) != 1 else "")
+    rules = len(book.rules)
+    about = {"event": "reload", "fields": {"rules": rules}}
+    log.info("reloaded: %d rule%s", rules, "s" if rules != 1 else "", extra=about)
     for doubt in doubts:
-        log.warning("%s", doubt)
+        log.warning("%s", doubt, extra={"event": "warning"})
 
 
 def _mark(path: str) -> tuple[int, ...]:

@@ -14,13 +14,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .addresses import reachable
 from .call import Call
-from .clock import Clock
+from .clock import SECOND, Clock, Monotonic
 from .config import Config, from_values
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
@@ -28,6 +29,7 @@ from .gates import Handler, auth, checking, fault, guarded, idempotency, quota, 
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
+from .observe import Observer, Several, needs
 from .services import (
     classification,
     completion,
@@ -43,13 +45,17 @@ from .services.health import Health
 from .services.router import Router
 from .sessions import Sessions, Shared
 from .steering import Place, Steering
-from .transport.grpc_aio import Server
+from .transport.grpc_aio import ENGINE, Server
 
 if TYPE_CHECKING:
+    from .observe.metrics import Metrics
+    from .observe.traces import Traces
     from .transport.secured import Secured
 
 log = logging.getLogger("emulator")
-_OF_THE_PLACE = ("host", "port", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
+_LISTENERS = ("host", "port", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
+_OF_THE_PLACE = (*_LISTENERS, "metrics", "otel")
+_OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 GRACE = 5.0
 """Seconds that calls under way are given when the server stops; docker allows ten in all."""
 
@@ -85,6 +91,7 @@ class Emulator(Steering):
         self.place = Place()
         self._steer(self.sessions.default, self.place, lambda: self.target)
         self._started = Clock().now()
+        self._serving = Monotonic.now()
         self.port = self.http_port = self.tls_port = 0
         self._tls: Secured | None = None
         self._health: Health
@@ -92,6 +99,13 @@ class Emulator(Steering):
         self._server: Server | None = None
         self._http: Listener | None = None
         self._thread: _Thread | None = None
+        self._metrics: Metrics | None = None
+        self._traces: Traces | None = None
+        if config.metrics:
+            needs("metrics", "prometheus-client with aiohttp", "prometheus_client", "aiohttp")
+            from .observe.metrics import Metrics
+
+            self._metrics = Metrics()
 
     @property
     def book(self) -> Book:
@@ -140,6 +154,11 @@ class Emulator(Steering):
         if self._server is not None:
             raise RuntimeError("this emulator serves already; make another one to serve twice")
         self._health = Health()
+        if self.config.otel:
+            needs("otel", "OpenTelemetry's SDK with its exporter", "opentelemetry.sdk.trace", _OTLP)
+            from .observe.traces import Traces
+
+            self._traces = Traces()
         self.sessions.open()
         self.place.moved(asyncio.get_running_loop(), self._thread.ident if self._thread is not None else None)
         router = self._router = self._routed()
@@ -155,8 +174,10 @@ class Emulator(Steering):
             self._health.serve(router.services)
             self.port = port  # discovery tells it from the first call on
             await server.start()
+            self._serving = Monotonic.now()
         except BaseException:
             self._gone()
+            await self._untraced()
             await server.stop(0)
             if http is not None:
                 await http.stop(0)
@@ -169,12 +190,17 @@ class Emulator(Steering):
         def application(under_way: set[asyncio.Task[Any]]) -> Any:
             from .http.app import application
 
-            return application(lambda: self.sessions, under_way)
+            return application(lambda: self.sessions, under_way, self._exposed if self._metrics is not None else None)
 
         http, config = Listener(application), self.config
         free = 0 if config.port == 0 else None
         self.http_port = http.bind(config.host, free if config.http_port is None else config.http_port)
         return http
+
+    async def _exposed(self, accept: str) -> tuple[bytes, str]:
+        exposition = await asyncio.to_thread(import_module, f"{__package__}.observe.exposition")
+        told: tuple[bytes, str] = await exposition.exposed(self._metrics, self.sessions, accept)
+        return told
 
     def _address(self, call: Call) -> str:
         """HOST:PORT at which who makes `call` reaches us, in the same way."""
@@ -209,7 +235,14 @@ class Emulator(Steering):
         if ending:
             await asyncio.wait(ending)
         self.place.moved(None, None)
+        await self._untraced()
         self._gone()
+
+    async def _untraced(self) -> None:
+        """Send what spans are left, and end the thread that does."""
+        traces, self._traces = self._traces, None
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
 
     def _gone(self) -> None:
         self.port = self.http_port = self.tls_port = 0
@@ -251,7 +284,8 @@ class Emulator(Steering):
             **reflection.handlers(lambda: router.services),
             **self._steering_services(access, lambda: self._about(router)),
         }
-        router = Router(Finder(self.sessions, access, self.config.session_from == "api-key"), handlers)
+        finder = Finder(self.sessions, access, self.config.session_from == "api-key")
+        router = Router(finder, handlers, self._observer())
         return router
 
     def _batch_services(self) -> Mapping[str, Handler]:
@@ -294,15 +328,24 @@ class Emulator(Steering):
             **late("emulator.v1.ControlService", control),
         }
 
+    def _observer(self) -> Observer | None:
+        """Who is told of calls; None where nobody wants to know."""
+        found: list[Observer] = [one for one in (self._metrics, self._traces) if one is not None]
+        return Several(found) if len(found) > 1 else next(iter(found), None)
+
     def _about(self, router: Router) -> Mapping[str, Any]:
-        from .control import timestamp
+        from .control import span, timestamp
 
         http = self.http_target or ""
         return {
             "target": self.target,
             "http_target": http,
+            "tls_target": self.tls_target or "",
+            "engine": ENGINE,
+            "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "services": router.services,
             "started_at": timestamp(self._started),
+            "uptime": span(int((Monotonic.now() - self._serving) * SECOND)),
         }
 
     # -- in the caller's loop
@@ -401,11 +444,16 @@ def no_poller_noise(record: logging.LogRecord) -> bool:
     return not isinstance(record.exc_info, tuple) or not isinstance(record.exc_info[1], BlockingIOError)
 
 
+def places(emulator: Emulator) -> dict[str, Any]:
+    """Where it serves, what clients with TLS have to trust, and its process."""
+    ca = str(emulator.ca) if emulator.ca is not None else None
+    targets = {"grpc": emulator.target, "http": emulator.http_target, "tls": emulator.tls_target}
+    return {**targets, "ca": ca, "pid": os.getpid()}
+
+
 def write_ready_file(path: str, emulator: Emulator) -> None:
     """Tell where the emulator serves, as JSON, in one step so that no reader sees half of it."""
-    ca = str(emulator.ca) if emulator.ca is not None else None
-    places = {"grpc": emulator.target, "http": emulator.http_target, "tls": emulator.tls_target, "ca": ca}
-    text = json.dumps({**places, "pid": os.getpid()}) + "\n"
+    text = json.dumps(places(emulator)) + "\n"
     temporary = Path(f"{path}.{os.getpid()}.new")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -11,7 +11,21 @@ import pytest
 from emulator.rules.document import collector_paused
 
 ROOMS = (
-    ("errors", "wording", "clock", "seed", "config", "addresses", "content", "apart", "presigned", "rows", "tls"),
+    (
+        "errors",
+        "wording",
+        "clock",
+        "seed",
+        "config",
+        "installation",
+        "masking",
+        "addresses",
+        "content",
+        "apart",
+        "presigned",
+        "rows",
+        "tls",
+    ),
     ("api", "calls"),
     ("call",),
     ("rules",),
@@ -19,7 +33,7 @@ ROOMS = (
     ("journal", "behaviour", "operations", "datasets", "iam", "quotas", "idempotency", "chaos"),
     ("engine",),
     ("sessions", "snapshots", "batches"),
-    ("gates",),
+    ("gates", "observe"),
     ("services",),
     ("control", "http", "recorded", "reload", "sdk", "proxy"),
     ("steering", "transport"),

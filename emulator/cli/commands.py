@@ -83,6 +83,7 @@ class _Group(click.Group):
         "init",
         "schema",
         "healthcheck",
+        "info",
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from collections import Counter
@@ -16,7 +15,7 @@ from ..behind import Behind
 from ..config import ENVIRONMENT_PREFIX, LOG_LEVELS, Config, from_values
 from ..server import Emulator, quiet
 from .commands import options_of
-from .logs import set_up
+from .logs import set_up, silence
 
 OPTIONS = (
     *("fixtures", "tls_dir", "seed", "speed", "now", "strict", "lenient", "quotas", "chaos", "immediate"),
@@ -47,9 +46,10 @@ def command(
     out. Its exit status is that of COMMAND.
     """
     config = from_values({**values, "port": 0, "tls": True})
-    set_up(log_level or "error", config.log_format)
     if log_level is None:
-        logging.getLogger("emulator").handlers[:] = [logging.NullHandler()]
+        silence()
+    else:
+        set_up(log_level, config.log_format)
     ctx.exit(asyncio.run(_run(config, command, allow)))
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..engine.book import Book, load
-from ..errors import UsageError
-from ..server import Emulator, quiet, write_ready_file
+from ..errors import FixtureError, UsageError
+from ..server import Emulator, places, quiet, write_ready_file
 from .logs import set_up
 
 if TYPE_CHECKING:
@@ -26,14 +26,21 @@ log = logging.getLogger("emulator")
 def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends the process at once. Raises FixtureError and UsageError."""
     set_up(config.log_level, config.log_format)
-    followed = _followed(config)
-    emulator = Emulator.of(config)
-    if emulator.book.rules:
-        from ..engine.reach import warnings
+    try:
+        followed = _followed(config)
+        emulator = Emulator.of(config)
+        if emulator.book.rules:
+            from ..engine.reach import warnings
 
-        for warning in warnings(emulator.book):
-            log.warning("%s", warning)
-    asyncio.run(_serve(emulator, config, followed))
+            for warning in warnings(emulator.book):
+                log.warning("%s", warning, extra={"event": "warning"})
+        asyncio.run(_serve(emulator, config, followed))
+    except (FixtureError, UsageError) as failed:
+        if config.log_format != "json":
+            raise
+        for mistake in failed.mistakes if isinstance(failed, FixtureError) else (failed,):
+            log.error("%s", mistake, extra={"event": "mistake"})
+        raise SystemExit(1) from None
 
 
 def _followed(config: Config) -> tuple[Watched, Look] | None:
@@ -76,10 +83,11 @@ async def _serve(emulator: Emulator, config: Config, followed: tuple[Watched, Lo
             await told.wait()
         else:
             await _follow(emulator, config, followed, told)
-        log.info("stopping: calls under way are given a few seconds")
+        log.info("stopping: calls under way are given a few seconds", extra={"event": "stopping"})
         _tell_unmet(emulator)
     finally:
         await emulator.stop()
+        log.info("stopped", extra={"event": "stopped"})
         if ready:
             _tell_gone(config.ready_file or "")
 
@@ -127,7 +135,10 @@ def _announce(emulator: Emulator, config: Config) -> None:
         http,
         rules,
         target,
+        extra={"event": "serving", "fields": {**places(emulator), "rules": n}},
     )
+    if emulator.config.metrics:
+        log.info("metrics on http://%s/metrics", emulator.http_target)
     if emulator.tls_port:
         _announce_tls(emulator, config)
     if not emulator.sessions.default.auth.open:
@@ -170,4 +181,4 @@ def _tell_unmet(emulator: Emulator) -> None:
 
     for session in emulator.sessions:
         for problem in unmet(session.book, session.state):
-            log.warning("%s", problem.text)
+            log.warning("%s", problem.text, extra={"event": "warning"})

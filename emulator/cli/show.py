@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
+
+from .logs import printable as printable
 
 INDENT = "    "
 _NO_STATUS = ("", "open")
@@ -71,11 +72,6 @@ def _inner(message: Any) -> Any:
     from ..api import to_dict
 
     return to_dict(message, defaults=True)
-
-
-def printable(text: str) -> str:
-    """`text` in one line, with what a terminal would act on shown and not done."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def moment(timestamp: Any) -> str:
@@ -150,4 +146,6 @@ def _room(taken: int) -> int | None:
     """How many characters are left of a terminal's line; None where nothing is to be cut."""
     if not sys.stdout.isatty():
         return None
+    import shutil  # slow to import, and whoever only logs needs none
+
     return max(10, shutil.get_terminal_size().columns - taken)

@@ -12,6 +12,7 @@ from functools import reduce
 
 from ..call import Answer, Call, parsed
 from ..calls import CALLS_BY_METHOD
+from ..errors import Status
 
 Handler = Callable[[Call], Answer]
 Gate = Callable[[Call, Handler], Answer]
@@ -26,9 +27,14 @@ def reading(call: Call, following: Handler) -> Answer:
 
 def checking(check: Callable[[Call], None]) -> Gate:
     """A gate that looks at the call once, before it is answered, and raises what refuses it."""
+    name = check.__module__.rpartition(".")[2]
 
     def gate(call: Call, following: Handler) -> Answer:
-        check(call)
+        try:
+            check(call)
+        except Status:
+            call.refused_by = name
+            raise
         return following(call)
 
     return gate

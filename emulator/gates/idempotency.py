@@ -89,6 +89,7 @@ async def _earlier(call: Call, key: str, mine: bytes, request: bytes) -> Reply |
             return None
         if earlier.request != request:
             call.entry.behaviour.append(f"its idempotency-key came with another request in {earlier.call}")
+            call.refused_by = "idempotency"
             raise Status(Code.INVALID_ARGUMENT, wording.another_request(key))
         if reply is None and flight is not None:
             await session.clock.told(flight.over)

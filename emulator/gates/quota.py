@@ -49,6 +49,7 @@ def _admitted(call: Call, limits: Sequence[Limit]) -> Slots:
     admitted = call.session.quotas.admit(limits, lambda by: _subject(call, by))
     if isinstance(admitted, Slots):
         return admitted
+    call.refused_by = "quota"
     wait = admitted[0].wait
     name = NAMES_BY_METHOD[call.method]
     texts = [wording.quota(name, refused.limit.kind, refused.limit.most) for refused in admitted]

@@ -25,8 +25,16 @@ server_log = logging.getLogger("emulator.http.server")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(sessions: Callable[[], Sessions], under_way: set[asyncio.Task[Any]]) -> web.Application:
-    """Everything that is served; the tasks of requests are in `under_way` as long as they are."""
+Exposed = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""The metrics, for who accepts that: a body, and its content type."""
+
+
+def application(
+    sessions: Callable[[], Sessions], under_way: set[asyncio.Task[Any]], exposed: Exposed | None = None
+) -> web.Application:
+    """Everything that is served; the tasks of requests are in `under_way` as long as they are. Metrics are there where
+    `exposed` is.
+    """
 
     @web.middleware
     async def followed(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -43,8 +51,18 @@ def application(sessions: Callable[[], Sessions], under_way: set[asyncio.Task[An
     app = web.Application(middlewares=[followed, _logged])
     app.add_routes(Storage(sessions).routes())
     app.add_routes(metadata.routes(sessions))
+    if exposed is not None:
+        app.add_routes([web.get("/metrics", _metrics(exposed))])
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
+
+
+def _metrics(exposed: Exposed) -> Handler:
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        body, content_type = await exposed(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    return metrics
 
 
 class NoRequests(logging.Filter):
@@ -81,4 +99,6 @@ async def _logged(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     finally:
         took = (Monotonic.now() - began) * 1000
-        log.info("%s %s %s %.1fms", request.method, request.path, status, took)
+        # The path alone: what is signed stands in the query.
+        fields = {"http_method": request.method, "path": request.path, "status": status, "ms": round(took, 1)}
+        log.info("%s %s %s %.1fms", request.method, request.path, status, took, extra={"fields": fields})

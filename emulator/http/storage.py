@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import hmac
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import BinaryIO
@@ -80,7 +81,8 @@ class Storage:
         if session is None:
             raise Refusal(404, "NoSuchKey", f"The specified key does not exist: the session {found[SESSION]} is over")
         signed_size = size if "content-length" in found.get("X-Amz-SignedHeaders", "").split(";") else None
-        if signature(session.seed, method, request.path, query, signed_size) != found[SIGNATURE]:
+        expected = signature(session.seed, method, request.path, query, signed_size)
+        if not hmac.compare_digest(expected.encode(), found[SIGNATURE].encode("utf-8", "replace")):
             raise self._mismatch(request, session, signed_size)
         begins = read(found["X-Amz-Date"])
         now = session.clock.now()

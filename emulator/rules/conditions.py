@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..calls import ALL_CALLS, CONVERSATIONS, TEXTS, common
+from ..masking import SECRETS, mask
 from .matcher import Overrun, any_of
 from .model import Condition, When, given
 from .operators import Difference, Matcher, compile_condition
@@ -70,6 +71,17 @@ class Clause(Struct, frozen=True):
         for difference in found:
             difference.path = f"{self.name}.{difference.path}" if difference.path else self.name
         return found
+
+
+class Secret(Clause, frozen=True):
+    """A condition on a credential: what differs is told, and neither what was shown nor what was wanted."""
+
+    def check(self, subject: Subject) -> tuple[Difference, ...]:
+        value = self.read(subject)
+        if not self.matcher.check(value):
+            return ()
+        actual = "it is absent" if value is None else f"it is {mask(value.raw)}"
+        return (Difference(self.name, self.matcher.operator, "", f"{self.matcher.operator} failed, {actual}"),)
 
 
 class Either(Struct, frozen=True):
@@ -217,7 +229,8 @@ def _mapped_clause(
             below((), wrong)
         read = (lambda subject: subject.option(steps)) if name == "options" else (lambda subject: subject.path(steps))
     matcher = compile_condition(condition, kind, below)  # type: ignore[arg-type]
-    return (None if matcher is None else Clause(f"{prefix}{name}.{key}", read, matcher)), fits
+    clause = Secret if name == "metadata" and key in SECRETS else Clause
+    return (None if matcher is None else clause(f"{prefix}{name}.{key}", read, matcher)), fits
 
 
 def _fitting(name: str, key: str, descriptors: Descriptors) -> tuple[frozenset[str], str | None]:

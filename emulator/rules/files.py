@@ -275,10 +275,15 @@ def _of_path(path: Path) -> list[Source]:
         files = (Path(file) for file, unlisted in walked(str(path)) if unlisted is None)
         found = sorted(file for file in files if file.suffix in SUFFIXES)
         taken: dict[str, bytes] = {}
-        return [_read(file, path, taken) for file in found]
+        return [_read(file, path, taken) if _can_end(file) else _unreadable(file, "is not a file") for file in found]
     if not there:
         return [_unreadable(path, "no such file or folder")]
     return [_read(path, path.parent, {})]
+
+
+def _can_end(path: Path) -> bool:
+    """Whether reading it comes to an end, which of a pipe or a device nobody knows."""
+    return path.is_file() or not path.exists()
 
 
 def _unreadable(path: Path, why: str) -> Source:

@@ -19,6 +19,7 @@ from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.session import Finder
 from ..journal import Entry, masked, masked_reply, masked_request
+from ..observe import Observer
 
 log = logging.getLogger("emulator.calls")
 defects = logging.getLogger("emulator")
@@ -43,11 +44,14 @@ _ASIDE = "a"
 
 
 class Router:
-    """Answers calls by their method. `handlers` is by path; `finder` tells whose a call is."""
+    """Answers calls by their method. `handlers` is by path; `finder` tells whose a call is, `observer` is told what
+    became of it.
+    """
 
-    def __init__(self, finder: Finder, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, finder: Finder, handlers: Mapping[str, Handler], observer: Observer | None = None) -> None:
         self._finder = finder
         self._handlers = handlers
+        self._observer = observer
         self.services = tuple(sorted({path.split("/")[1] for path in handlers}))
 
     def answer(self, call: Call) -> Answer:
@@ -165,6 +169,8 @@ class Router:
                 session.habits.closed(entry)
                 session.tally.closed(entry)
                 session.journal.close(entry)
+            if self._observer is not None:
+                self._observer.closed(call)
         self._log(call)
 
     def _handler(self, call: Call) -> Handler:

@@ -25,6 +25,9 @@ from .connections import drop
 if TYPE_CHECKING:
     from ..tls import Identity
 
+ENGINE = "grpc.aio"
+"""How it is called."""
+
 Answering = Callable[[Call], Answer]
 
 log = logging.getLogger("emulator")

@@ -281,14 +281,17 @@ def test_each_call_is_a_line_of_text_without_credentials(start: Start, fixtures:
 
 def test_each_call_is_a_line_of_json_where_that_is_asked_for(start: Start, fixtures: Path) -> None:
     served = start("--fixtures", fixtures, "--log-format", "json")
-    call_each(served.target)
+    target = served.target
+    call_each(target)
     served.tell(signal.SIGTERM)
     assert served.ended() == 0
     assert "secret" not in served.log
     lines = [json.loads(line) for line in served.log.splitlines()]
     assert lines[0]["message"].startswith("serving on ")
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"]) for line in lines)
-    calls = [line for line in lines if "call" in line]
+    calls = [line for line in lines if line["event"] == "call"]
+    assert [line["event"] for line in lines] == ["serving", *["call"] * 4, "stopping", "stopped"]
+    assert (lines[0]["grpc"], lines[0]["rules"]) == (target, 5)
     assert [(c["call"], c["rule"], c["status"], c["messages"]) for c in calls] == [
         ("c1", "hello", "OK", 1),
         ("c2", "busy", "ABORTED", 0),
@@ -299,6 +302,19 @@ def test_each_call_is_a_line_of_json_where_that_is_asked_for(start: Start, fixtu
     assert calls[1]["message"] == "нет\nмест"
     assert "message" not in calls[0]
     assert all(c["level"] == "info" and c["ms"] >= 0 and len(c["request_id"]) == 36 for c in calls)
+
+
+def test_what_ends_it_before_it_serves_is_json_as_well(start: Start, write: Write, fixtures: Path) -> None:
+    file = write("rules:\n- {repyl: {text: a}}\n- {reply: {txet: b}}\n", "mistaken.yaml")
+    served = start("--fixtures", file, "--log-format", "json")
+    assert served.ended() == 1
+    told = [json.loads(line) for line in served.log.splitlines()]
+    assert [line["event"] for line in told] == ["mistake", "mistake"]
+    assert told[0]["message"].startswith(f"{file}:2: ")
+    first = start("--fixtures", fixtures)
+    second = start("--port", first.target.rpartition(":")[2], "--log-format", "json")
+    assert second.ended() == 1
+    assert "is taken" in json.loads(second.log)["message"]
 
 
 def test_at_a_higher_level_calls_are_not_logged_and_warnings_are(start: Start, write: Write) -> None:

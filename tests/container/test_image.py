@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,42 @@ def test_broken_fixtures_end_it_with_status_1_and_every_mistake(image: str, tmp_
 def test_other_commands_run_in_the_image_too(image: str, tmp_path: Path) -> None:
     checked = docker("run", "--rm", *HARDENED, *mounted(tmp_path, FIXTURES), image, "check", "/fixtures", check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+LOOK = """
+import importlib.util, json, os, shutil
+tools = "sh bash dash apt apt-get dpkg perl pip pip3 curl wget nc tar su mount chmod find busybox".split()
+folders = [*os.environ["PATH"].split(":"), "/bin", "/sbin", "/usr/bin", "/usr/sbin"]
+print(json.dumps({
+    "tools": [tool for tool in tools if shutil.which(tool)],
+    "found": sorted({name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)}),
+    "modules": [name for name in ("pip", "setuptools", "ensurepip") if importlib.util.find_spec(name)],
+    "setuid": [
+        os.path.join(top, name)
+        for top, below, names in os.walk("/")
+        if not top.startswith(("/proc", "/sys"))
+        for name in names
+        if os.lstat(os.path.join(top, name)).st_mode & 0o6000
+    ],
+    "written": [top for top in ("/", "/opt", "/usr", "/etc", "/var", "/fixtures") if os.access(top, os.W_OK)],
+}))
+"""
+
+
+def test_it_has_no_shell_and_no_tool_that_it_does_not_need(bare: Container) -> None:
+    found = json.loads(docker("exec", bare.name, "python", "-c", LOOK).stdout)
+    assert (found["tools"], found["modules"], found["setuid"]) == ([], [], [])
+    assert [name for name in found["found"] if not name.startswith("python")] == ["fm-emulator"]
+    assert docker("exec", bare.name, "/bin/sh", "-c", "true", check=False).returncode != 0
+
+
+def test_nothing_in_it_can_be_written(bare: Container) -> None:
+    assert json.loads(docker("exec", bare.name, "python", "-c", LOOK).stdout)["written"] == []
+
+
+def test_metrics_and_spans_are_in_the_image(start: Start) -> None:
+    container = start(FM_EMULATOR_METRICS="1", FM_EMULATOR_OTEL="1", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    container.ask("Привет")
+    with urllib.request.urlopen(f"http://localhost:{container.http_port}/metrics") as told:
+        assert b"fm_emulator_calls_total{" in told.read()
+    assert "metrics, otel" in docker("exec", container.name, "fm-emulator", "info", "--local").stdout
