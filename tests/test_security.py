@@ -24,7 +24,7 @@ from wire.control import Controller
 from wire.datasets import Datasets, put
 
 from emulator import Emulator, FixtureError
-from emulator.cli import cli
+from emulator.cli.commands import cli
 from emulator.engine.book import load
 from emulator.rules.template import compile_template
 
