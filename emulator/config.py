@@ -109,6 +109,12 @@ class Config:
     session_idle: float = option(
         3600.0, "Real seconds after which a session that nobody uses is dropped.", kind=float, metavar="SECONDS"
     )
+    max_operations: int = option(
+        1_000_000,
+        "Operations that a session keeps; beyond that the one that has been done the longest goes.",
+        kind=int,
+        metavar="N",
+    )
     watch: bool = option(False, "Follow the fixtures and load them anew when they change.", kind=bool, serve_only=True)
     ready_file: str | None = option(
         None, "Write addresses and pid to FILE, as JSON, once serving.", metavar="FILE", serve_only=True

@@ -393,7 +393,7 @@ def operation_state(record: Record, clock: Clock) -> Any:
         polls=record.polls,
         created_at=timestamp(record.created),
         modified_at=timestamp(record.changed(moment)),
-        rule=record.play.rule,
+        rule=record.rule,
         fetched=record.fetched,
         total_batches=moment.total,
         completed_batches=moment.completed,

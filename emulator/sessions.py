@@ -81,7 +81,7 @@ class Session:
         self.tally, self.habits = Tally(), Habits()
         self.journal = Journal()
         self.began = self.clock.now()
-        self.operations = Operations(self.clock)
+        self.operations = Operations(self.clock, config.max_operations)
         self.tokens = Tokens(self.clock)
         self.quotas = Quotas(self.clock, config.quotas)
         self.idempotency = Idempotency(self.clock)
@@ -194,7 +194,7 @@ class Session:
 
     def let_go(self) -> list[asyncio.Task[Any]]:
         """Let go of what is stored and end the work on it. Returns what is cancelled, and may still end."""
-        batches = [record.batch for record in self.operations if record.batch is not None]
+        batches = [record.batch for record in self.operations.batches() if record.batch is not None]
         ending = {*self.datasets.under_way(), *(task for batch in batches for task in batch.under_way())}
         for batch in batches:
             batch.close()

@@ -168,7 +168,7 @@ def restored(session: Session, snapshot: bytes) -> None:
 def _check_validations(operations: list[Record]) -> None:
     """Raise ValueError for one that checks a dataset which isn't there."""
     for record in operations:
-        if record.call == VALIDATION and record.play.metadata is None and record.ended is None:
+        if record.call == VALIDATION and (record.work is None or record.work.metadata is None) and record.ended is None:
             raise ValueError(f"operation {record.id[:100]}: the dataset that it checks isn't there")
 
 

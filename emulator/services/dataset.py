@@ -19,7 +19,7 @@ from ..datasets import UPLOADABLE, VALIDATION, Dataset, Parts, Stand, Upload, de
 from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.datasets import MOST_PARTS, SMALLEST_PART
-from ..operations import PREFIXES, Record
+from ..operations import PREFIXES
 from ..presigned import SESSION, presigned
 from ..replies.play import Play
 from ..replies.timeline import default_timeline
@@ -310,9 +310,9 @@ async def _validate(call: Call, request: Any, response: Any) -> None:
     timeline = default_timeline(VALIDATION)
     play = Play("", timeline=timeline.at_first_get() if session.immediate else timeline)
     account = call.account or session.account
-    record = Record(id_, VALIDATION, session.clock.now(), account, play, dataset_id=dataset.id, folder=dataset.folder)
+    now = session.clock.now()
+    record = session.operations.begin(id_, VALIDATION, now, account, play, folder=dataset.folder, dataset_id=dataset.id)
     upload.validate(record)
-    session.operations.start(record)
     call.entry.operation_id = id_
     response.CopyFrom(session.operations.message(record))
 

@@ -1,36 +1,38 @@
-"""Operations: what is under way.
+"""`Operations`: those of a session, by id, in order of creation.
 
-An operation is a timeline, not a task. What a Get answers is a function of the record (creation time, timeline, polls,
-what was done to it by hand) and the clock; nothing runs in the background, so a million waiting operations cost memory
-alone. Shapes are those of recorded traffic: a text operation has description, creator and times and no metadata; a
-picture's has nothing but its id until it is done; a batch has times and metadata.
+Shapes are those of recorded traffic: a text operation has description, creator and times and no metadata; a picture's
+has nothing but its id until it is done; a batch has times and metadata.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field
-
-from . import wording
-from .api import BatchCompletionMetadata, BatchCompletionResponse, Operation, RpcStatus, pack
-from .clock import SECOND, Clock
-from .errors import Code, Status
-from .replies.play import Play
-from .replies.statuses import ScriptedStatus, packed
-from .replies.timeline import FINAL, Moment, Timeline, default_timeline, failure
-from .seed import Seed
+from .. import wording
+from ..api import TYPE_URL, BatchCompletionMetadata, BatchCompletionResponse, Operation, RpcStatus, pack
+from ..clock import SECOND, Clock
+from ..errors import Code, Status
+from ..replies.play import Play
+from ..replies.statuses import ScriptedStatus, packed
+from ..replies.timeline import FINAL, Moment, default_timeline, failure
+from ..seed import Seed
+from .alike import Alike
+from .ends import Ends
+from .record import Begun, Record, Tied
+from .reply import RESPONSES, parts
 
 if TYPE_CHECKING:
-    from .batches import Batch
-    from .replies.stored import StoredOperation as StoredOperation
+    from ..replies.stored import StoredOperation
 
 RETENTION = 3 * 24 * 3600 * SECOND
 """How long a finished operation is kept (documented for async results)."""
+
+MOST_OPERATIONS = 1_000_000
+"""Operations that a session keeps unless told otherwise: about a quarter of a gigabyte, if their replies are alike."""
 
 PREFIXES: Mapping[str, str] = {
     "completion_async": "d7q",
@@ -44,86 +46,18 @@ TOLD = ("IN_PROGRESS", "COMPLETED")
 """In which an operation tells what it has found out."""
 
 _PICTURES_KEPT = 32
-
-
-def __getattr__(name: str) -> Any:
-    if name == "StoredOperation":  # its classes take milliseconds to make, and only snapshots need them
-        from .replies.stored import StoredOperation
-
-        return StoredOperation
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class Record(Struct):
-    """One operation.
-
-    `created` is the clock's instant (ns); an age counts from it, and `skew` is what stepping has added to the age.
-    `polled` holds the ages at which those Gets came that a stage of the timeline waits for, `asked` the instant of the
-    last Get. `ended` is its end by hand. `fetched` tells whether a Get has told that it is done. `folder` is the one
-    that it was begun in, empty where that can't be told. `number` grows from one to the next; `batch` is there for
-    those that are batches.
-    """
-
-    id: str
-    call: str
-    created: int
-    account: str
-    play: Play
-    task_id: str = ""
-    dataset_id: str = ""
-    polls: int = 0
-    polled: dict[int, int] = field(default_factory=dict)
-    asked: int | None = None
-    ended: Moment | None = None
-    skew: int = 0
-    fetched: bool = False
-    folder: str = ""
-    batch: Batch | None = None
-    number: int = 0
-
-    @property
-    def timeline(self) -> Timeline:
-        """What happens to it unless somebody steps in."""
-        return self.play.timeline or default_timeline(self.call)
-
-    def age(self, now: int) -> int:
-        """Its age at the instant `now`, in ns."""
-        return max(0, now - self.created) + self.skew
-
-    def moment(self, now: int) -> Moment:
-        """What the operation is at the instant `now`."""
-        return self.ended or self.timeline.at(self.age(now), self.polls, self.polled)
-
-    def reached(self, now: int) -> dict[str, int]:
-        """Each status that it has had by the instant `now`, with the instant at which it first came."""
-        end = self.ended
-        found = self.timeline.reached(self.age(now) if end is None else end.since, self.polls, self.polled)
-        if end is not None:
-            found = {name: age for name, age in found.items() if age <= end.since}
-            found.setdefault(end.status or "", end.since)
-        return {name: max(self.created, self.created + age - self.skew) for name, age in found.items()}
-
-    def began(self, status: str, now: int) -> int | None:
-        """The instant (ns) at which it was first of that status, or had ended before it could be; None if it hasn't by
-        `now`.
-        """
-        found = self.reached(now)
-        return found.get(status, next((found[end] for end in FINAL if end in found), None))
-
-    def changed(self, moment: Moment) -> int:
-        """The instant (ns) of its last change before `moment`.
-
-        A step ends in a change, so no last change is older than the last step, and the whole skew lies before it.
-        """
-        return self.created + moment.since - self.skew
+_LET_GO = 16
+"""Operations whose time is over that one which begins lets go of at most: many may be over at once."""
 
 
 class Operations:
-    """The operations of a session, by id, in order of creation."""
+    """The operations of a session, by id, in order of creation, `most` of them at most."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, most: int = MOST_OPERATIONS) -> None:
+        self._clock, self._most = clock, most
         self._records: dict[str, Record] = {}
+        self._alike = Alike()
+        self._ends = Ends(lambda record: self._records.get(record.id) is record)
         self.clear()
 
     def clear(self) -> None:
@@ -133,11 +67,13 @@ class Operations:
                 record.batch.forget()
         self._numbered = 0
         self._records = {}
+        self._aside: dict[str, Record] = {}  # batches and validations, which are few
         self._tasks: dict[str, str] = {}  # other ids that an operation has given away, with its own
-        self._old: deque[str] = deque()  # in which order to look for those whose time is over
         self._responses: OrderedDict[str, Any] = OrderedDict()
         self._drawing: dict[str, asyncio.Future[Any]] = {}
         self._at_hand: dict[str, Any] = {}
+        self._alike.clear()
+        self._ends.clear()
 
     def remove(self, operation_id: str) -> None:
         """Forget that one."""
@@ -145,7 +81,7 @@ class Operations:
 
     def forget(self, call: str) -> None:
         """Forget those of one kind."""
-        for record in tuple(self._records.values()):
+        for record in tuple(self._aside.values() if call in _ASIDE else self._records.values()):
             if record.call == call:
                 self._forget(record.id)
 
@@ -155,6 +91,11 @@ class Operations:
     def __iter__(self) -> Iterator[Record]:
         """The records that are kept, the oldest first."""
         return (record for record in tuple(self._records.values()) if not self._expired(record))
+
+    def batches(self) -> Iterator[Record]:
+        """Those that are batches, the oldest first."""
+        found = (record for record in tuple(self._aside.values()) if record.batch is not None)
+        return (record for record in found if not self._expired(record))
 
     def __contains__(self, operation_id: object) -> bool:
         """Whether a Get would find an operation of that id."""
@@ -172,18 +113,78 @@ class Operations:
             found = seed.identifier(prefix, *purpose, "again", n)
         return found
 
-    def start(self, record: Record) -> None:
-        """Keep a new operation, and let go of those whose time is over."""
-        self._forget(record.id)
+    def begin(
+        self,
+        id: str,
+        call: str,
+        created: int,
+        account: str,
+        play: Play,
+        *,
+        folder: str = "",
+        task_id: str = "",
+        dataset_id: str = "",
+    ) -> Record:
+        """Keep a new operation of `call`, which is answered by `play`, and let go of those whose time is over.
+
+        Raises RESOURCE_EXHAUSTED where there are as many as may be and none is done.
+        """
+        self._forget(id)
+        self._let_go()
+        self.make_room()
+        record = self._record(id, call, created, account, play, folder, task_id, dataset_id)
         self._add(record)
-        for _ in range(min(2, len(self._old))):
-            old = self._records.get(self._old[0])
-            if old is not None and self._expired(old):
-                self._forget(old.id)
-            if old is None or old.id not in self._records:
-                self._old.popleft()
-            else:
-                self._old.rotate(-1)  # one that never ends must not keep others from being looked at
+        return record
+
+    def make_room(self) -> None:
+        """See to it that one more can be kept: that which has been done the longest goes. Raises RESOURCE_EXHAUSTED
+        where none is done.
+        """
+        while len(self._records) >= self._most:
+            done = self._ends.first(self._clock.now())
+            if done is None:
+                text = (
+                    f"there are {self._most} operations in this session and none of them is done; finish, cancel or "
+                    "reset some, or start the emulator with a higher --max-operations"
+                )
+                raise Status(Code.RESOURCE_EXHAUSTED, text)
+            self._forget(done.id)
+
+    def _let_go(self) -> None:
+        """Let go of some of those whose time is over."""
+        now = self._clock.now()
+        for _ in range(_LET_GO):
+            done = self._ends.first(now - RETENTION)
+            if done is None or not self._expired(done):
+                return
+            self._forget(done.id)
+
+    def _record(
+        self,
+        id: str,
+        call: str,
+        created: int,
+        account: str,
+        play: Play,
+        folder: str = "",
+        task_id: str = "",
+        dataset_id: str = "",
+    ) -> Record:
+        alike = self._alike
+        begun = Begun(call, account, play.rule, folder)
+        begun = alike.kept((call, account, play.rule, folder), begun)
+        timeline = alike.timeline(play.timeline or default_timeline(call))
+        record = (Tied if call == "completion_batch" else Record)(id, created, begun, timeline)
+        if play.metadata is not None or play.ready is not None:
+            record.own().work = play
+        else:
+            reply, rest = parts(play)
+            record.reply = alike.raw(reply) if isinstance(reply, bytes) and reply else reply
+            record.rest = alike.raw(rest)
+        if task_id or dataset_id:
+            own = record.own()
+            own.task_id, own.dataset_id = task_id, dataset_id
+        return record
 
     def get(self, operation_id: str) -> Record:
         """The record of that id; it is no poll. Raises NOT_FOUND."""
@@ -198,21 +199,23 @@ class Operations:
         record = self._records.get(self._tasks.get(task_id, ""))
         return record if record is not None and record.task_id == task_id and not self._expired(record) else None
 
-    def poll(self, operation_id: str) -> Record:
-        """The record of that id, one Get later. Raises NOT_FOUND, or what the timeline scripts for this very Get.
+    def poll(self, operation_id: str) -> tuple[Record, int]:
+        """The record of that id, one Get later, and the instant (ns) of that Get. Raises NOT_FOUND, or what the
+        timeline scripts for this very Get.
 
-        What that Get tells is `message(record, record.asked)`; whether an earlier one has told that the operation is
-        done, `fetched` says before.
+        What that Get tells is `message` of the two; whether an earlier one has told that the operation is done,
+        `fetched` says before.
         """
-        record = self.get(operation_id)
-        timeline, now = record.timeline, self._clock.now()
-        record.asked = now
-        self._count(record, record.polls + 1, record.age(now))
-        fault = timeline.faults.get(record.polls)
+        record, now = self.get(operation_id), self._clock.now()
+        record.count(record.polls + 1, record.age(now))
+        fault = record.timeline.faults.get(record.polls)
+        moment = record.moment(now)
+        if moment.done and not record.fetched:
+            self._over(record, moment)
         if fault is not None:
             raise fault.status({})
-        record.fetched = record.fetched or record.moment(now).done
-        return record
+        record.fetched = record.fetched or moment.done
+        return record, now
 
     # -- by hand, whatever the timeline says
 
@@ -221,18 +224,14 @@ class Operations:
         is done already or has no response.
         """
         record, now = self._pending(operation_id)
-        play = record.play
-        own = play.slow or play.ready is not None or record.call == "completion_batch"
-        nothing = play.failure is not None or (not own and not play.final())
-        if nothing:
+        if not record.answers:
             text = f"operation {operation_id} has no response to finish with; fail or cancel it"
             raise Status(Code.FAILED_PRECONDITION, text)
         before = record.moment(now)
         totals = [stage.total for stage in record.timeline.stages if stage.total is not None]
         total = totals[-1] if totals else before.total
         done = max(total, before.completed)
-        record.ended = Moment("COMPLETED", True, None, total, done, record.age(now))
-        return record
+        return self._end(record, Moment("COMPLETED", True, None, total, done, record.age(now)))
 
     def fail(self, operation_id: str, error: Status | Code = Code.INTERNAL) -> Record:
         """Fail it now with `error`, a code in the service's words for its call. Raises NOT_FOUND, FAILED_PRECONDITION
@@ -244,12 +243,12 @@ class Operations:
         if isinstance(error, Code) or error.code is Code.OK:
             raise Status(Code.INVALID_ARGUMENT, "OK is no error; leave the error out, or finish the operation")
         status = ScriptedStatus(error.code, error.message, tuple(packed(detail) for detail in error.details))
-        return self._end(record, "FAILED", status, now)
+        return self._break_off(record, "FAILED", status, now)
 
     def cancel(self, operation_id: str) -> Record:
         """Cancel it if it is pending; a done operation stays as it is. Raises NOT_FOUND."""
         record, now = self.get(operation_id), self._clock.now()
-        return record if record.moment(now).done else self._end(record, "CANCELED", None, now)
+        return record if record.moment(now).done else self._break_off(record, "CANCELED", None, now)
 
     def step(self, operation_id: str) -> Record:
         """Bring it to the next stage of its timeline, as if the time, or the Gets, until then had passed; what follows
@@ -263,9 +262,14 @@ class Operations:
             text = f"operation {operation_id} has no further stage in its timeline; finish, fail or cancel it"
             raise Status(Code.FAILED_PRECONDITION, text)
         if stage.at is not None:
-            record.skew += stage.at - age
+            record.own().skew += stage.at - age
+            if record.timeline.ends is not None:
+                self._ends.ended(record, record.created + record.timeline.ends - record.more.skew, len(self))
         elif stage.poll is not None:
-            self._count(record, stage.poll, age)
+            record.count(stage.poll, age)
+            moment = record.moment(now)
+            if moment.done:
+                self._over(record, moment)
         return record
 
     def _pending(self, operation_id: str) -> tuple[Record, int]:
@@ -277,19 +281,18 @@ class Operations:
             raise Status(Code.FAILED_PRECONDITION, text)
         return record, now
 
-    @staticmethod
-    def _end(record: Record, status: str, error: ScriptedStatus | None, now: int) -> Record:
+    def _break_off(self, record: Record, status: str, error: ScriptedStatus | None, now: int) -> Record:
         before = record.moment(now)
-        record.ended = Moment(status, True, error, before.total, before.completed, record.age(now))
+        return self._end(record, Moment(status, True, error, before.total, before.completed, record.age(now)))
+
+    def _end(self, record: Record, end: Moment) -> Record:
+        record.own().ended = end
+        self._over(record, end)
         return record
 
-    @staticmethod
-    def _count(record: Record, polls: int, age: int) -> None:
-        """Let `polls` Gets have come, the last ones at `age`."""
-        for stage in record.timeline.stages:
-            if stage.poll is not None and record.polls < stage.poll <= polls:
-                record.polled[stage.poll] = age
-        record.polls = polls
+    def _over(self, record: Record, moment: Moment) -> None:
+        """It is done, and may not have been expected to be by now."""
+        self._ends.ended(record, record.changed(moment), len(self))
 
     # -- as data
 
@@ -300,27 +303,30 @@ class Operations:
         settled: set[str] = set()
         while True:
             now = self._clock.now()
-            record = next((r for r in self if r.id not in settled and self._owes(r, now)), None)
-            if record is None:
+            owing = [record for record in self if record.id not in settled and self._owes(record, now)]
+            if not owing:
                 return now
-            settled.add(record.id)
-            await self._pay(record)
+            for record in owing:
+                settled.add(record.id)
+                await self._pay(record)
 
     def _owes(self, record: Record, now: int) -> bool:
-        if record.play.ready is not None:
+        if record.work is not None and record.work.ready is not None:
             return record.moment(now).status in TOLD
         if record.batch is not None:
             return not record.batch.settled(now)
-        return record.play.slow and not self._drawn(record)
+        return record.slow and not self._drawn(record)
 
     async def _pay(self, record: Record) -> None:
-        if record.play.ready is not None:
-            await record.play.ready()
+        if record.work is not None and record.work.ready is not None:
+            await record.work.ready()
             return
         if record.batch is not None:
             await record.batch.results()
             return
-        final = await asyncio.to_thread(record.play.final)
+        if not callable(record.reply):
+            return
+        final = await asyncio.to_thread(record.reply)
         if self._records.get(record.id) is record:
             self._at_hand[record.id] = final
 
@@ -328,39 +334,10 @@ class Operations:
         """Those that are kept, as data, in order of creation, as they are at the instant `now` (the present one if
         None) that `settle` has told. Pictures are drawn now that it has not drawn.
         """
-        now = self._clock.now() if now is None else now
-        from .replies.stored import StoredOperation, stored_end, stored_response, stored_stage, stored_status
+        from .stored import stored
 
-        found = []
-        for record in self:
-            timeline = record.timeline
-            told = record.play.ready is None or record.moment(now).status in TOLD
-            response_type, response = stored_response(self._final(record) if told else None)
-            _, metadata = stored_response(record.play.metadata() if told and record.play.metadata else None)
-            stored = StoredOperation(
-                id=record.id,
-                call=record.call,
-                created=record.created,
-                account=record.account,
-                rule=record.play.rule,
-                stages=[stored_stage(stage) for stage in timeline.stages],
-                faults={n: stored_status(fault) for n, fault in timeline.faults.items()},
-                given=timeline.given,
-                response_type=response_type,
-                response=response,
-                metadata=metadata,
-                task_id=record.task_id,
-                dataset_id=record.dataset_id,
-                polls=record.polls,
-                polled=dict(record.polled),
-                asked=record.asked,
-                ended=stored_end(record.ended) if record.ended is not None else None,
-                skew=record.skew,
-                fetched=record.fetched,
-                folder=record.folder,
-                batch=record.batch.stored() if record.batch is not None else None,
-            )
-            found.append(stored)
+        now = self._clock.now() if now is None else now
+        found = [stored(record, now, self._final(record)) for record in self]
         self._at_hand.clear()
         return found
 
@@ -368,14 +345,18 @@ class Operations:
         """The records of that data, for `put`. Raises ValueError for data that `dump` can't have made; it names the
         operation and the place.
         """
-        from .replies.stored import within
+        from ..replies.stored import within
+        from .stored import restore
 
         records: dict[str, Record] = {}
         for one in stored:
-            record = within(f"operation {one.id[:100]}", partial(_restored, one))
+            record = within(f"operation {one.id[:100]}", partial(restore, one, self._record))
             if record.id in records:
                 raise ValueError(f"operation {record.id[:100]}: there are two of that id")
             records[record.id] = record
+        if len(records) > self._most:
+            text = f"it holds {len(records)} operations, and this emulator keeps {self._most}"
+            raise ValueError(f"{text}; start it with a higher --max-operations")
         return list(records.values())
 
     def put(self, records: Iterable[Record]) -> None:
@@ -388,13 +369,14 @@ class Operations:
         """`checked` and `put` in one: where it raises ValueError, what there was stays."""
         self.put(self.checked(stored))
 
-    def _final(self, record: Record) -> Any:
-        if not record.play.slow:
-            return record.play.final()
-        for drawn in (self._at_hand, self._responses):
-            if record.id in drawn:
-                return drawn[record.id]
-        return record.play.final()
+    def _final(self, record: Record) -> bytes | None:
+        """Its whole reply, drawn if need be; None where it has none, or one that is still to be found out."""
+        if not callable(record.reply):
+            return None if record.reply is None else record.reply + record.rest
+        drawn = next((kept[record.id] for kept in (self._at_hand, self._responses) if record.id in kept), None)
+        drawn = record.reply() if drawn is None else drawn
+        raw: bytes = drawn.SerializeToString(deterministic=True)
+        return raw
 
     def _drawn(self, record: Record) -> bool:
         return record.id in self._at_hand or record.id in self._responses
@@ -415,33 +397,36 @@ class Operations:
             operation.modified_at.seconds = record.changed(moment) // SECOND
         if record.call == "completion_batch":
             operation.metadata.CopyFrom(pack(self._metadata(record, moment)))
-        if record.play.metadata is not None and moment.status in TOLD:
-            operation.metadata.CopyFrom(pack(record.play.metadata()))
+        work = record.work
+        if work is not None and work.metadata is not None and moment.status in TOLD:
+            operation.metadata.CopyFrom(pack(work.metadata()))
         if not moment.done:
             return operation
         if moment.status != "COMPLETED":
             operation.error.CopyFrom(error_of(moment))
             return operation
-        operation.response.CopyFrom(pack(self._response(record)))
+        operation.response.type_url = TYPE_URL + RESPONSES[record.call].DESCRIPTOR.full_name
+        operation.response.value = self._response(record)
         return operation
 
     def slow(self, record: Record, now: int | None = None) -> bool:
         """Whether `message` will take long enough to be asked in a thread."""
-        if (not record.play.slow or record.id in self._responses) and record.play.ready is None:
+        finds_out = record.work is not None and record.work.ready is not None
+        if not finds_out and (not record.slow or record.id in self._responses):
             return False
         moment = record.moment(self._clock.now() if now is None else now)
-        if record.play.ready is not None:
-            return moment.status in TOLD
-        return moment.status == "COMPLETED" and moment.done
+        return moment.status in TOLD if finds_out else moment.status == "COMPLETED" and moment.done
 
     async def drawn(self, record: Record) -> None:
         """Return once the response has been made, in a thread, so that `message` has it at hand; it is made once."""
-        if record.play.ready is not None:
-            await record.play.ready()
+        if record.work is not None and record.work.ready is not None:
+            await record.work.ready()
+            return
+        if not callable(record.reply):
             return
         drawing = self._drawing.get(record.id)
         if drawing is None:
-            drawing = self._drawing[record.id] = asyncio.ensure_future(asyncio.to_thread(record.play.final))
+            drawing = self._drawing[record.id] = asyncio.ensure_future(asyncio.to_thread(record.reply))
             drawing.add_done_callback(lambda done: self._keep(record, done))
         await asyncio.shield(drawing)
 
@@ -458,22 +443,23 @@ class Operations:
         while len(self._responses) > _PICTURES_KEPT:
             self._responses.popitem(last=False)
 
-    def _response(self, record: Record) -> Any:
-        if record.play.slow:
-            response = self._responses[record.id] if record.id in self._responses else record.play.final()
+    def _response(self, record: Record) -> bytes:
+        """The message that it is done with, serialized."""
+        if callable(record.reply):
+            response = self._responses[record.id] if record.id in self._responses else record.reply()
             if self._records.get(record.id) is record:
                 self._store(record.id, response)
-            return response
-        response = record.play.final()
-        if record.call != "completion_batch":
-            return response
-        own = BatchCompletionResponse()  # a rule's message is shared by all who get it
-        if response is not None:
-            own.CopyFrom(response)
-        own.task_id = own.task_id or record.task_id
-        own.task_status = own.task_status or _STATUS["COMPLETED"]
-        own.result_dataset_id = own.result_dataset_id or record.dataset_id
-        return own
+        elif record.work is not None:
+            response = record.work.final()
+        elif record.call == "completion_batch":
+            response = BatchCompletionResponse.FromString(record.reply or b"")
+            response.task_id = response.task_id or record.task_id
+            response.task_status = response.task_status or _STATUS["COMPLETED"]
+            response.result_dataset_id = response.result_dataset_id or record.dataset_id
+        else:
+            return (record.reply or b"") + record.rest
+        raw: bytes = response.SerializeToString(deterministic=True)
+        return raw
 
     def _metadata(self, record: Record, moment: Moment) -> Any:
         metadata = BatchCompletionMetadata(task_id=record.task_id)
@@ -483,16 +469,30 @@ class Operations:
         return metadata
 
     def _add(self, record: Record) -> None:
-        self._numbered += 1
-        record.number = self._numbered
+        if record.call in _ASIDE:
+            self._aside[record.id] = record
+        if record.call == "completion_batch":
+            self._numbered += 1
+            record.own().number = self._numbered
         self._records[record.id] = record
         self._tasks.update((id_, record.id) for id_ in (record.task_id, record.dataset_id) if id_)
-        self._old.append(record.id)
+        self._ends.expect(record, len(self))
+        if record.polls or record.more.ended is not None or record.more.skew:  # it was restored
+            self._expect_again(record)
+
+    def _expect_again(self, record: Record) -> None:
+        now, more = self._clock.now(), record.more
+        moment = more.ended or record.timeline.at(record.age(now), record.polls, more.polled)
+        if moment.done:
+            self._over(record, moment)
+        elif record.timeline.ends is not None:
+            self._ends.ended(record, record.created + record.timeline.ends - more.skew, len(self))
 
     def _forget(self, operation_id: str) -> None:
         record = self._records.pop(operation_id, None)
         if record is None:
             return
+        self._aside.pop(operation_id, None)
         if record.batch is not None:
             record.batch.forget()
         for id_ in (record.task_id, record.dataset_id):
@@ -515,33 +515,6 @@ def error_of(moment: Moment) -> Any:
     return RpcStatus(code=int(ended.code), message=ended.message, details=map(packed, ended.details))
 
 
-def _restored(stored: StoredOperation) -> Record:
-    """The record of stored data. Raises ValueError."""
-    from .replies.stored import check_gets, check_texts, restored_end, restored_play, restored_timeline, within
-
-    check_texts(stored)
-    if stored.call not in PREFIXES:
-        raise ValueError(f"call: no such call: {stored.call[:60]!r}; there are {', '.join(PREFIXES)}")
-    timeline = restored_timeline(stored)
-    check_gets(stored.polls, stored.polled, timeline)
-    end = stored.ended
-    return Record(
-        id=stored.id,
-        call=stored.call,
-        created=stored.created,
-        account=stored.account,
-        play=restored_play(stored, timeline),
-        task_id=stored.task_id,
-        dataset_id=stored.dataset_id,
-        polls=stored.polls,
-        polled=dict(stored.polled),
-        asked=stored.asked,
-        ended=within("ended", partial(restored_end, end, stored.skew)) if end is not None else None,
-        skew=stored.skew,
-        fetched=stored.fetched,
-        folder=stored.folder,
-    )
-
-
+_ASIDE = ("completion_batch", "validate_dataset")
 _STATUS = {"CREATED": 1, "PENDING": 2, "IN_PROGRESS": 3, "COMPLETED": 4, "FAILED": 5, "CANCELED": 6}
 assert set(FINAL) <= set(_STATUS)
