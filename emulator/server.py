@@ -257,7 +257,7 @@ class Emulator(Steering):
             **reflection.handlers(lambda: router.services),
             **Control(self.sessions, access, lambda: self._about(router)).handlers(),
         }
-        router = Router(Finder(self.sessions, access, self.config.session_from == "api-key"), handlers)
+        router = Router(Finder(self.sessions, access, self.config.session_from == "api-key"), handlers, self.config)
         return router
 
     def _about(self, router: Router) -> Mapping[str, Any]:

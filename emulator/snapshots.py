@@ -34,6 +34,8 @@ from .seed import Seed
 from .sessions import OWN, PARTS, Session, Shared
 
 FORMAT = 1
+MOST_OPERATIONS = 100_000
+"""Operations that a snapshot takes (our choice): each has some hundred bytes, and one that is restored has 64 MiB."""
 _END = 253_402_300_800 * 1_000_000_000  # ns: the year 10000, which no timestamp reaches
 
 
@@ -92,9 +94,12 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
 async def taken(session: Session) -> bytes:
     """The session as it is now. What takes a while is made first: pictures, the rows of batches, verdicts on datasets.
 
-    Raises FAILED_PRECONDITION where its datasets are too large.
+    Raises FAILED_PRECONDITION where its datasets are too large or its operations too many.
     """
     check_size(session.datasets)
+    if len(session.operations) > MOST_OPERATIONS:
+        text = f"this session has {len(session.operations)} operations, and a snapshot takes {MOST_OPERATIONS}"
+        raise Status(Code.FAILED_PRECONDITION, f"{text}; reset those that are done with")
     await settle(session.datasets, session.operations, session.clock.now())
     now = await session.operations.settle()
     state, clock = session.state, session.clock
@@ -142,6 +147,8 @@ def restored(session: Session, snapshot: bytes) -> None:
         results = restored_batches(operations, found.operations, store)
         datasets = restored_datasets(found.datasets, store, {one.id: one for one in operations}, results)
         _check_validations(operations)
+    except OSError as failed:
+        raise Status(Code.RESOURCE_EXHAUSTED, f"its datasets can't be stored: {failed.strerror or failed}") from None
     except (ValueError, FixtureError) as failed:  # msgspec's errors are ValueErrors
         raise Status(Code.INVALID_ARGUMENT, f"that is no snapshot that can be restored: {failed}") from None
     counters = found.counters

@@ -45,6 +45,12 @@ DESCRIPTIONS: Mapping[str, str] = {"completion_async": "Async GPT Completion"}
 TOLD = ("IN_PROGRESS", "COMPLETED")
 """In which an operation tells what it has found out."""
 
+MOST_REPLIES = 1 << 30
+"""Bytes of the long replies that operations of a session keep, each counted once however many have it (our choice)."""
+
+LONG_REPLY = 4096
+"""From this many bytes on a reply counts; as many short ones as operations are bounded with those."""
+
 _PICTURES_KEPT = 32
 _LET_GO = 16
 """Operations whose time is over that one which begins lets go of at most: many may be over at once."""
@@ -68,6 +74,8 @@ class Operations:
         self._numbered = 0
         self._records = {}
         self._aside: dict[str, Record] = {}  # batches and validations, which are few
+        self._long: dict[bytes, int] = {}  # long replies, and how many operations have each
+        self._replies = 0
         self._tasks: dict[str, str] = {}  # other ids that an operation has given away, with its own
         self._responses: OrderedDict[str, Any] = OrderedDict()
         self._drawing: dict[str, asyncio.Future[Any]] = {}
@@ -133,6 +141,7 @@ class Operations:
         self._let_go()
         self.make_room()
         record = self._record(id, call, created, account, play, folder, task_id, dataset_id)
+        self._make_room_for(record)
         self._add(record)
         return record
 
@@ -146,6 +155,21 @@ class Operations:
                 text = (
                     f"there are {self._most} operations in this session and none of them is done; finish, cancel or "
                     "reset some, or start the emulator with a higher --max-operations"
+                )
+                raise Status(Code.RESOURCE_EXHAUSTED, text)
+            self._forget(done.id)
+
+    def _make_room_for(self, record: Record) -> None:
+        """The same for a long reply, of which there are not as many yet."""
+        reply = record.reply
+        if not isinstance(reply, bytes) or len(reply) < LONG_REPLY:
+            return
+        while reply not in self._long and self._replies + len(reply) > MOST_REPLIES:
+            done = self._ends.first(self._clock.now())
+            if done is None:
+                text = (
+                    f"the replies of the operations in this session that differ hold more than {MOST_REPLIES} bytes "
+                    f"with this one of {len(reply)}, and none of the operations is done; finish, cancel or reset some"
                 )
                 raise Status(Code.RESOURCE_EXHAUSTED, text)
             self._forget(done.id)
@@ -475,10 +499,21 @@ class Operations:
             self._numbered += 1
             record.own().number = self._numbered
         self._records[record.id] = record
+        self._weigh(record.reply, 1)
         self._tasks.update((id_, record.id) for id_ in (record.task_id, record.dataset_id) if id_)
         self._ends.expect(record, len(self))
         if record.polls or record.more.ended is not None or record.more.skew:  # it was restored
             self._expect_again(record)
+
+    def _weigh(self, reply: object, more: int) -> None:
+        """So many more operations have that reply."""
+        if not isinstance(reply, bytes) or len(reply) < LONG_REPLY:
+            return
+        before = self._long.get(reply, 0)
+        self._replies += len(reply) * ((before + more > 0) - (before > 0))
+        self._long[reply] = before + more
+        if before + more <= 0:
+            del self._long[reply]
 
     def _expect_again(self, record: Record) -> None:
         now, more = self._clock.now(), record.more
@@ -493,6 +528,7 @@ class Operations:
         if record is None:
             return
         self._aside.pop(operation_id, None)
+        self._weigh(record.reply, -1)
         if record.batch is not None:
             record.batch.forget()
         for id_ in (record.task_id, record.dataset_id):

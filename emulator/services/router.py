@@ -15,6 +15,7 @@ from contextlib import aclosing
 from ..api import RequestInfo, RpcStatus, pack
 from ..call import Call
 from ..clock import Monotonic
+from ..config import Config
 from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.session import Finder
@@ -37,6 +38,7 @@ LONGEST_ID = 256
 _IDS = ("x-request-id", "x-client-request-id")
 
 _CONTROL = "/emulator."
+_UNBOUNDED = 1 << 62
 QUIET = ("/grpc.", _CONTROL)
 """Methods of tools, not of programs: not in the journal, nor in the log unless at debug, and not counted as calls."""
 
@@ -44,8 +46,9 @@ QUIET = ("/grpc.", _CONTROL)
 class Router:
     """Answers calls by their method. `handlers` is by path; `finder` tells whose a call is."""
 
-    def __init__(self, finder: Finder, handlers: Mapping[str, Handler]) -> None:
-        self._finder = finder
+    def __init__(self, finder: Finder, handlers: Mapping[str, Handler], bounds: Config | None = None) -> None:
+        self._finder, self._bounds = finder, bounds or Config()
+        self._under_way = 0
         self._handlers = handlers
         self.services = tuple(sorted({path.split("/")[1] for path in handlers}))
 
@@ -54,11 +57,14 @@ class Router:
         began = Monotonic.now()
         refused = self._open(call, began)
         entry, clock = call.entry, call.session.clock
+        most_bytes = _UNBOUNDED if call.method.startswith(_CONTROL) else self._bounds.max_reply
         try:
             if refused is not None:
                 raise refused
             async with aclosing(self._handler(call)(call)) as messages:  # type: ignore[type-var]
                 async for message in messages:
+                    if len(message) > most_bytes:
+                        raise too_large(len(message), most_bytes)
                     entry.sent_at.append(call.at or clock.now())
                     entry.bytes_sent = max(entry.bytes_sent, len(message))
                     if entry.play is None:
@@ -96,6 +102,9 @@ class Router:
         if size > MOST_REQUEST_BYTES and not call.method.startswith(_CONTROL):
             text = f"Received message larger than max ({size} vs. {MOST_REQUEST_BYTES})"  # as gRPC words it
             refused, call.request = Status(Code.RESOURCE_EXHAUSTED, text), b""
+        self._under_way += 1
+        if self._under_way > self._bounds.max_streams and not call.method.startswith(_CONTROL):
+            refused = refused or too_many(self._bounds.max_streams)
         session.holders += 1
         quiet = call.method.startswith(QUIET)
         kind, n = session.counted(quiet)
@@ -122,6 +131,7 @@ class Router:
 
     def _close(self, call: Call) -> None:
         session, entry = call.session, call.entry
+        self._under_way -= 1
         session.holders -= 1
         session.used = Monotonic.now()
         if not call.method.startswith(QUIET):
@@ -178,6 +188,18 @@ def _line(entry: Entry, session: str) -> str:
     rule = f" rule={entry.rule}" if entry.rule else ""
     why = f" {fitting(entry.message, MOST_TRAILER_BYTES)}" if entry.message else ""
     return f"{whose}{entry.id} {method}{rule} {entry.code} {entry.took * 1000:.1f}ms{why}"
+
+
+def too_many(most: int) -> Status:
+    """Why a call is refused that comes while `most` are under way."""
+    text = f"{most} calls are under way; let some end, or start the emulator with a higher --max-streams"
+    return Status(Code.RESOURCE_EXHAUSTED, text)
+
+
+def too_large(size: int, most: int) -> Status:
+    """Why a message of a reply is not sent."""
+    text = f"a message of the reply has {size} bytes, and {most} are sent at most; shorten it, or start the emulator"
+    return Status(Code.RESOURCE_EXHAUSTED, f"{text} with a higher --max-reply (clients take 4 MiB by default)")
 
 
 def for_wire(status: Status, call: Call) -> Status:
