@@ -52,7 +52,7 @@ LONG_REPLY = 4096
 """From this many bytes on a reply counts; as many short ones as operations are bounded with those."""
 
 _PICTURES_KEPT = 32
-_LET_GO = 16
+_LET_GO = 4
 """Operations whose time is over that one which begins lets go of at most: many may be over at once."""
 
 
@@ -315,7 +315,10 @@ class Operations:
         return record
 
     def _over(self, record: Record, moment: Moment) -> None:
-        """It is done, and may not have been expected to be by now."""
+        """It is done, perhaps sooner than it was expected to be."""
+        ends = record.timeline.ends
+        if ends is not None and record.changed(moment) >= record.created + ends:
+            return
         self._ends.ended(record, record.changed(moment), len(self))
 
     # -- as data

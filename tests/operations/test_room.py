@@ -185,9 +185,9 @@ def test_three_days_after_its_end_an_operation_is_gone_and_takes_no_room() -> No
     assert id_of(0) in kept.operations
     kept.clock.instant += 1
     assert kept.ids == ["never"]
-    for n in range(20):
+    for n in range(50):
         kept.begin(f"new {n}")
-    assert len(kept.operations) == 21
+    assert len(kept.operations) == 51
 
 
 def test_operations_that_ended_before_their_time_leave_nothing_behind() -> None:
