@@ -59,7 +59,8 @@ async def _through_the_router(n: int) -> dict[str, Any]:
     router = emulator._routed()
 
     async def ask(method: str, request: bytes) -> bytes:
-        return [message async for message in router.answer(Call(method, request, (), "ipv4:127.0.0.1:1"))][0]
+        (message,) = [message async for message in router.answer(Call(method, request, (), "ipv4:127.0.0.1:1"))]
+        return message
 
     async def wait() -> None:
         await emulator.sessions.default.clock.advance(10**10)

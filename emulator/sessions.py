@@ -47,6 +47,9 @@ PARTS = (
 """What `Session.reset` can reset."""
 
 BATCH = "completion_batch"
+MOST_COUNTERS = 100_000
+"""Rules whose calls are counted; beyond that those are forgotten that are gone (our choice)."""
+
 MOST_LAYERS = 10_000
 """Layers of rules that may lie over the files' in a session (our choice); a layer is what is added at once."""
 
@@ -130,11 +133,19 @@ class Session:
         if len(self.added) >= MOST_LAYERS:
             text = f"{MOST_LAYERS} layers of rules were added in this session; remove some, or add rules together"
             raise Status(Code.RESOURCE_EXHAUSTED, text)
+        if len(self.state.chosen) > MOST_COUNTERS:
+            self._forget_counters()
         self.numbered += 1
         layer = Layer(f"r{self.numbered}", book)
         self.added.insert(0, layer)
         self._book = None
         return layer
+
+    def _forget_counters(self) -> None:
+        """Forget how often rules were chosen that are gone."""
+        there = {rule.identity for rule in self.book.rules}
+        chosen = self.state.chosen
+        self.state.chosen = {one: n for one, n in chosen.items() if one in there or one.startswith("\0")}
 
     def replace(self, book: Book | None) -> None:
         """Replace the session's own rules; None takes them away."""

@@ -276,6 +276,21 @@ def test_layers_of_rules_are_bounded(serve: Serve, connect: Connect, monkeypatch
     assert control.ask("AddRules", fixtures=more).code == "OK"
 
 
+def test_rules_that_are_gone_are_counted_no_more_where_they_are_many(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulator.sessions.MOST_COUNTERS", 5)
+    emulator = serve({"rules": [{"name": "last", "reply": {"text": "Привет!"}}]})
+    client = connect(emulator)
+    client.complete(asking("?"))
+    for n in range(20):
+        rule = emulator.rule(name=f"r{n}", reply="а")
+        client.complete(asking("?"))
+        rule.remove()
+    chosen = emulator.sessions.default.state.chosen
+    assert (len(chosen) <= 7, chosen["last"]) == (True, 1)
+
+
 def test_who_has_not_asked_for_longest_begins_a_sequence_anew(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +362,17 @@ def test_stored_bytes_are_bounded_over_all_sessions(serve: Serve, connect: Conne
     others.upload(others.create(), b"x" * 2 * MIB)
     Controller(client).do("DeleteSession", id="other")
     mine.upload(mine.create(), b"x" * 2 * MIB)
+
+
+def test_what_is_said_about_a_dataset_is_bounded(serve: Serve, connect: Connect) -> None:
+    emulator = serve()
+    datasets = Datasets(emulator, connect(emulator))
+    id_ = datasets.create()
+    fields = {"folder_id": FOLDER, "task_type": "TextToTextGenerationRequest", "upload_format": "jsonlines"}
+    sentence = "description, metadata and labels have 70000 characters together, and 65536 are kept; shorten them"
+    refused(datasets.call("Create", description="я" * 70_000, **fields), sentence)
+    refused(datasets.call("Update", dataset_id=id_, description="я" * 70_000), sentence)
+    assert datasets.info(id_).description == ""
 
 
 def test_a_full_disk_is_told_with_its_folder_and_the_server_goes_on(
