@@ -5,8 +5,9 @@ what was done to it by hand) and the clock; nothing runs in the background, so a
 alone, and little of it: what many have in common is kept once.
 """
 
-from .collection import DESCRIPTIONS, MOST_OPERATIONS, PREFIXES, RETENTION, TOLD, Operations, error_of
+from .collection import MOST_OPERATIONS, PREFIXES, RETENTION, Operations
 from .record import Record
+from .told import DESCRIPTIONS, TOLD, error_of
 
 __all__ = [
     "DESCRIPTIONS",

@@ -1,29 +1,24 @@
-"""`Operations`: those of a session, by id, in order of creation.
-
-Shapes are those of recorded traffic: a text operation has description, creator and times and no metadata; a picture's
-has nothing but its id until it is done; a batch has times and metadata.
-"""
+"""`Operations`: those of a session, by id, in order of creation."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import wording
-from ..api import TYPE_URL, BatchCompletionMetadata, BatchCompletionResponse, Operation, RpcStatus, pack
 from ..clock import SECOND, Clock
 from ..errors import Code, Status
 from ..replies.play import Play
 from ..replies.statuses import ScriptedStatus, packed
-from ..replies.timeline import FINAL, Moment, default_timeline, failure
+from ..replies.timeline import Moment, default_timeline
 from ..seed import Seed
 from .alike import Alike
 from .ends import Ends
+from .pictures import Pictures
 from .record import Begun, Record, Tied
-from .reply import RESPONSES, parts
+from .reply import parts
+from .told import TOLD, told
 
 if TYPE_CHECKING:
     from ..replies.stored import StoredOperation
@@ -40,18 +35,12 @@ PREFIXES: Mapping[str, str] = {
     "completion_batch": "fbi",
     "validate_dataset": "fds",
 }
-DESCRIPTIONS: Mapping[str, str] = {"completion_async": "Async GPT Completion"}
-
-TOLD = ("IN_PROGRESS", "COMPLETED")
-"""In which an operation tells what it has found out."""
-
 MOST_REPLIES = 1 << 30
 """Bytes of the long replies that operations of a session keep, each counted once however many have it (our choice)."""
 
 LONG_REPLY = 4096
 """From this many bytes on a reply counts; as many short ones as operations are bounded with those."""
 
-_PICTURES_KEPT = 32
 _LET_GO = 4
 """Operations whose time is over that one which begins lets go of at most: many may be over at once."""
 
@@ -63,7 +52,7 @@ class Operations:
         self._clock, self._most = clock, most
         self._records: dict[str, Record] = {}
         self._alike = Alike()
-        self._ends = Ends(lambda record: self._records.get(record.id) is record)
+        self._ends, self._pictures = Ends(self._keeps), Pictures(self._keeps)
         self.clear()
 
     def clear(self) -> None:
@@ -74,14 +63,15 @@ class Operations:
         self._numbered = 0
         self._records = {}
         self._aside: dict[str, Record] = {}  # batches and validations, which are few
-        self._long: dict[bytes, int] = {}  # long replies, and how many operations have each
+        self._long: dict[bytes, tuple[bytes, int]] = {}  # long replies, and how many operations have each
         self._replies = 0
         self._tasks: dict[str, str] = {}  # other ids that an operation has given away, with its own
-        self._responses: OrderedDict[str, Any] = OrderedDict()
-        self._drawing: dict[str, asyncio.Future[Any]] = {}
-        self._at_hand: dict[str, Any] = {}
         self._alike.clear()
         self._ends.clear()
+        self._pictures.clear()
+
+    def _keeps(self, record: Record) -> bool:
+        return self._records.get(record.id) is record
 
     def remove(self, operation_id: str) -> None:
         """Forget that one."""
@@ -342,7 +332,7 @@ class Operations:
             return record.moment(now).status in TOLD
         if record.batch is not None:
             return not record.batch.settled(now)
-        return record.slow and not self._drawn(record)
+        return record.slow and record.id not in self._pictures
 
     async def _pay(self, record: Record) -> None:
         if record.work is not None and record.work.ready is not None:
@@ -351,11 +341,7 @@ class Operations:
         if record.batch is not None:
             await record.batch.results()
             return
-        if not callable(record.reply):
-            return
-        final = await asyncio.to_thread(record.reply)
-        if self._records.get(record.id) is record:
-            self._at_hand[record.id] = final
+        await self._pictures.settle(record)
 
     def dump(self, now: int | None = None) -> list[StoredOperation]:
         """Those that are kept, as data, in order of creation, as they are at the instant `now` (the present one if
@@ -365,7 +351,7 @@ class Operations:
 
         now = self._clock.now() if now is None else now
         found = [stored(record, now, self._final(record)) for record in self]
-        self._at_hand.clear()
+        self._pictures.settled()
         return found
 
     def checked(self, stored: Iterable[StoredOperation]) -> list[Record]:
@@ -398,15 +384,9 @@ class Operations:
 
     def _final(self, record: Record) -> bytes | None:
         """Its whole reply, drawn if need be; None where it has none, or one that is still to be found out."""
-        if not callable(record.reply):
-            return None if record.reply is None else record.reply + record.rest
-        drawn = next((kept[record.id] for kept in (self._at_hand, self._responses) if record.id in kept), None)
-        drawn = record.reply() if drawn is None else drawn
-        raw: bytes = drawn.SerializeToString(deterministic=True)
-        return raw
-
-    def _drawn(self, record: Record) -> bool:
-        return record.id in self._at_hand or record.id in self._responses
+        if record.slow:
+            return self._pictures.raw(record)
+        return record.reply + record.rest if isinstance(record.reply, bytes) else None
 
     # -- as clients see them
 
@@ -414,32 +394,12 @@ class Operations:
         """The Operation as clients see it at the instant `now` (the present one if None). A picture is drawn when
         first asked for, which takes a while: see `slow`.
         """
-        moment = record.moment(self._clock.now() if now is None else now)
-        operation = Operation(id=record.id, done=moment.done)
-        if record.call in DESCRIPTIONS:
-            operation.description = DESCRIPTIONS[record.call]
-            operation.created_by = record.account
-        if record.call != "generate_image":
-            operation.created_at.seconds = record.created // SECOND
-            operation.modified_at.seconds = record.changed(moment) // SECOND
-        if record.call == "completion_batch":
-            operation.metadata.CopyFrom(pack(self._metadata(record, moment)))
-        work = record.work
-        if work is not None and work.metadata is not None and moment.status in TOLD:
-            operation.metadata.CopyFrom(pack(work.metadata()))
-        if not moment.done:
-            return operation
-        if moment.status != "COMPLETED":
-            operation.error.CopyFrom(error_of(moment))
-            return operation
-        operation.response.type_url = TYPE_URL + RESPONSES[record.call].DESCRIPTOR.full_name
-        operation.response.value = self._response(record)
-        return operation
+        return told(record, record.moment(self._clock.now() if now is None else now), self._pictures.raw)
 
     def slow(self, record: Record, now: int | None = None) -> bool:
         """Whether `message` will take long enough to be asked in a thread."""
         finds_out = record.work is not None and record.work.ready is not None
-        if not finds_out and (not record.slow or record.id in self._responses):
+        if not finds_out and (not record.slow or record.id in self._pictures):
             return False
         moment = record.moment(self._clock.now() if now is None else now)
         return moment.status in TOLD if finds_out else moment.status == "COMPLETED" and moment.done
@@ -449,51 +409,10 @@ class Operations:
         if record.work is not None and record.work.ready is not None:
             await record.work.ready()
             return
-        if not callable(record.reply):
-            return
-        drawing = self._drawing.get(record.id)
-        if drawing is None:
-            drawing = self._drawing[record.id] = asyncio.ensure_future(asyncio.to_thread(record.reply))
-            drawing.add_done_callback(lambda done: self._keep(record, done))
-        await asyncio.shield(drawing)
+        if record.slow:
+            await self._pictures.draw(record)
 
-    def _keep(self, record: Record, drawing: asyncio.Future[Any]) -> None:
-        if self._drawing.get(record.id) is drawing:
-            del self._drawing[record.id]
-        if drawing.cancelled() or drawing.exception() is not None:
-            return
-        if self._records.get(record.id) is record:  # else it was forgotten meanwhile, and its id may be another's
-            self._store(record.id, drawing.result())
-
-    def _store(self, operation_id: str, response: Any) -> None:
-        self._responses[operation_id] = response
-        while len(self._responses) > _PICTURES_KEPT:
-            self._responses.popitem(last=False)
-
-    def _response(self, record: Record) -> bytes:
-        """The message that it is done with, serialized."""
-        if callable(record.reply):
-            response = self._responses[record.id] if record.id in self._responses else record.reply()
-            if self._records.get(record.id) is record:
-                self._store(record.id, response)
-        elif record.work is not None:
-            response = record.work.final()
-        elif record.call == "completion_batch":
-            response = BatchCompletionResponse.FromString(record.reply or b"")
-            response.task_id = response.task_id or record.task_id
-            response.task_status = response.task_status or _STATUS["COMPLETED"]
-            response.result_dataset_id = response.result_dataset_id or record.dataset_id
-        else:
-            return (record.reply or b"") + record.rest
-        raw: bytes = response.SerializeToString(deterministic=True)
-        return raw
-
-    def _metadata(self, record: Record, moment: Moment) -> Any:
-        metadata = BatchCompletionMetadata(task_id=record.task_id)
-        if moment.status is not None:
-            metadata.task_status = _STATUS[moment.status]
-        metadata.completed_batches, metadata.total_batches = moment.completed, moment.total
-        return metadata
+    # -- what is kept
 
     def _add(self, record: Record) -> None:
         if record.call in _ASIDE:
@@ -502,21 +421,24 @@ class Operations:
             self._numbered += 1
             record.own().number = self._numbered
         self._records[record.id] = record
-        self._weigh(record.reply, 1)
+        self._weigh(record, 1)
         self._tasks.update((id_, record.id) for id_ in (record.task_id, record.dataset_id) if id_)
         self._ends.expect(record, len(self))
         if record.polls or record.more.ended is not None or record.more.skew:  # it was restored
             self._expect_again(record)
 
-    def _weigh(self, reply: object, more: int) -> None:
-        """So many more operations have that reply."""
+    def _weigh(self, record: Record, more: int) -> None:
+        """So many more operations have the reply of that one, which is kept once."""
+        reply = record.reply
         if not isinstance(reply, bytes) or len(reply) < LONG_REPLY:
             return
-        before = self._long.get(reply, 0)
-        self._replies += len(reply) * ((before + more > 0) - (before > 0))
-        self._long[reply] = before + more
-        if before + more <= 0:
-            del self._long[reply]
+        kept, before = self._long.get(reply, (reply, 0))
+        record.reply, after = kept, before + more
+        self._replies += len(kept) * ((after > 0) - (before > 0))
+        if after > 0:
+            self._long[kept] = kept, after
+        else:
+            self._long.pop(kept, None)
 
     def _expect_again(self, record: Record) -> None:
         now, more = self._clock.now(), record.more
@@ -531,14 +453,13 @@ class Operations:
         if record is None:
             return
         self._aside.pop(operation_id, None)
-        self._weigh(record.reply, -1)
+        self._weigh(record, -1)
         if record.batch is not None:
             record.batch.forget()
         for id_ in (record.task_id, record.dataset_id):
             if self._tasks.get(id_) == operation_id:
                 del self._tasks[id_]
-        for drawn in (self._responses, self._at_hand, self._drawing):
-            drawn.pop(operation_id, None)
+        self._pictures.forget(operation_id)
 
     def _expired(self, record: Record) -> bool:
         now = self._clock.now()
@@ -548,12 +469,4 @@ class Operations:
         return moment.done and now - record.changed(moment) > RETENTION
 
 
-def error_of(moment: Moment) -> Any:
-    """The google.rpc.Status of an operation that has ended without a response."""
-    ended = failure(moment, {})
-    return RpcStatus(code=int(ended.code), message=ended.message, details=map(packed, ended.details))
-
-
 _ASIDE = ("completion_batch", "validate_dataset")
-_STATUS = {"CREATED": 1, "PENDING": 2, "IN_PROGRESS": 3, "COMPLETED": 4, "FAILED": 5, "CANCELED": 6}
-assert set(FINAL) <= set(_STATUS)
