@@ -1,8 +1,10 @@
-"""Benchmarks: `python -m benchmarks [CASE ...] [--rounds N] [--rows N] [--json FILE]`; all cases if none is named.
+"""Benchmarks: `python -m benchmarks [CASE ...] [--rounds N] [--rows N] [--operations N] [--json
+FILE]`; all cases if none is named.
 
 Figures of one machine mean little on another; ratios travel better, so that is what is compared. `start` runs beside a
 bare grpc.aio server, interleaved, and prints the medians of the ratios with the absolute medians beside them; `batch`
-compares the latency of other calls during a large batch with that before it.
+compares the latency of other calls during a large batch with that before it; `operations` compares the rates of equal
+quarters.
 """
 
 from __future__ import annotations
@@ -22,17 +24,22 @@ CASES = {"no fixtures": 0, "10 rules": 10, "10000 rules": 10_000}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="start, batch (default: both)")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="start, batch, operations (default: all)")
     parser.add_argument("--rounds", type=int, default=15, help="start: runs of each server (default 15)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="batch: rows of the dataset (default 1,000,000)")
+    parser.add_argument("--operations", type=int, default=1_000_000, help="operations: how many (default 1,000,000)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     args = parser.parse_args()
     figures: dict[str, Any] = {}
     print(f"Python {platform.python_version()}, {platform.machine()}")
-    for case in args.cases or ("start", "batch"):
-        if case not in ("start", "batch"):
-            parser.error(f"no such case: {case}; there are start and batch")
+    cases = ("start", "batch", "operations")
+    for case in args.cases or cases:
+        if case not in cases:
+            parser.error(f"no such case: {case}; there are {', '.join(cases)}")
         with tempfile.TemporaryDirectory() as folder:
+            if case == "operations":
+                figures[case] = _operations(Path(folder), args.operations)
+                continue
             figures[case] = _start(Path(folder), args.rounds) if case == "start" else _batch(Path(folder), args.rows)
     if args.json:
         Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
@@ -56,6 +63,16 @@ def _batch(folder: Path, rows: int) -> dict[str, Any]:
     figures = batch.measured(rows, folder)
     print("\nbatch; ratios to the latency before")
     print(batch.shown(figures))
+    return figures
+
+
+def _operations(folder: Path, n: int) -> dict[str, Any]:
+    from . import operations
+
+    print("\noperations; rates of equal quarters")
+    figures = {"router": operations.through_the_router(n), "socket": operations.over_a_socket(n // 5, folder)}
+    for name, row in figures.items():
+        print(operations.shown(name, row))
     return figures
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from .content import full
 from .errors import Code, Status
 
 
@@ -29,8 +29,9 @@ class Once:
         self._done = False
 
     async def done(self) -> None:
-        """Return once it is done. Raises CANCELLED where it is cancelled meanwhile, INTERNAL where the disk is full or
-        its process dies, and what else it raises; a caller who leaves stops nothing.
+        """Return once it is done. Raises CANCELLED where it is cancelled meanwhile, RESOURCE_EXHAUSTED where there is
+        no room on the disk, INTERNAL where its process dies, and what else it raises; a caller who leaves stops
+        nothing.
         """
         if self._done:
             return
@@ -41,7 +42,7 @@ class Once:
         try:
             await asyncio.shield(task)
         except (OSError, RuntimeError) as failed:
-            raise Status(Code.INTERNAL, f"{self._what} failed: {_told(failed)}") from None
+            raise _told(failed, self._what) from None
         except asyncio.CancelledError:
             if task.cancelled():
                 raise Status(Code.CANCELLED, f"{self._what} was ended: the dataset is gone") from None
@@ -67,10 +68,14 @@ class Once:
             self._done = task.exception() is None
 
 
-def _told(failed: OSError | RuntimeError) -> str:
-    if isinstance(failed, OSError) and failed.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full; delete datasets, or set TMPDIR to where there is room"
-    return str(failed)
+def _told(failed: OSError | RuntimeError, what: str) -> Status:
+    if isinstance(failed, OSError):
+        import tempfile  # slow to import
+
+        told = full(failed, failed.filename or tempfile.gettempdir())
+        if told is not None:
+            return Status(Code.RESOURCE_EXHAUSTED, f"{what} failed: {told.strerror}")
+    return Status(Code.INTERNAL, f"{what} failed: {failed}")
 
 
 _BEGIN = f"import sys; sys.path[:] = sys.argv[1:]; from {__name__} import main; main()"

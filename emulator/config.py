@@ -22,6 +22,9 @@ LOG_FORMATS = ("text", "json")
 SESSION_SOURCES = ("header", "api-key")
 QUOTA_PRESETS = ("none", "real")
 MOST_SPEED = 1_000_000
+_MOST = 2**62
+"""More than there can be of anything."""
+
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
@@ -123,6 +126,25 @@ class Config:
     otel: bool = option(
         False, "Send a span for each call by OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says.", kind=bool
     )
+    max_streams: int = option(
+        100_000, "Calls that may be under way at once; further ones are refused.", kind=int, metavar="N"
+    )
+    max_reply: int = option(
+        4 * 1024 * 1024,
+        "Bytes of a message of a reply; gRPC clients take 4 MiB unless told otherwise.",
+        kind=int,
+        metavar="BYTES",
+    )
+    max_operations: int = option(
+        1_000_000,
+        "Operations that a session keeps; beyond that the one that has been done the longest goes.",
+        kind=int,
+        metavar="N",
+    )
+    max_sessions: int = option(1000, "Sessions beside the one that the emulator begins with.", kind=int, metavar="N")
+    max_stored: int = option(
+        10 * 1024**3, "Bytes of datasets, uploaded and filled by batches, in all sessions.", kind=int, metavar="BYTES"
+    )
     watch: bool = option(False, "Follow the fixtures and load them anew when they change.", kind=bool, serve_only=True)
     ready_file: str | None = option(
         None, "Write addresses and pid to FILE, as JSON, once serving.", metavar="FILE", serve_only=True
@@ -223,6 +245,8 @@ def _check_range(name: str, value: Any) -> None:
         raise UsageError(f"chaos: {value} is no share of calls; give a number from 0 to 1, such as 0.1")
     if name == "session_idle" and not value > 0:
         raise UsageError(f"session_idle: {value} must be more than 0 seconds")
+    if name.startswith("max_") and not 0 < value <= _MOST:
+        raise UsageError(f"{name}: {value} must be from 1 to {_MOST}")
     if name == "token" and not (value.strip() == value and value and value.isascii() and value.isprintable()):
         raise UsageError("token: it travels as a header; give printable ASCII without spaces around it")
     if name in ("advertise", "advertise_http", "advertise_tls"):

@@ -36,6 +36,9 @@ from .sessions import PARTS, Session, Sessions
 
 _PACKAGE = "emulator.v1"
 _SERVICE = f"/{_PACKAGE}.ControlService/"
+MOST_LISTED = 100_000
+"""Operations that one reply lists: it stays within 64 MiB, which our own commands take."""
+
 LONGEST_ADVANCE = 3650 * 24 * 3600 * SECOND
 
 
@@ -423,7 +426,7 @@ def operation_state(record: Record, clock: Clock) -> Any:
         polls=record.polls,
         created_at=timestamp(record.created),
         modified_at=timestamp(record.changed(moment)),
-        rule=record.play.rule,
+        rule=record.rule,
         fetched=record.fetched,
         total_batches=moment.total,
         completed_batches=moment.completed,
@@ -435,6 +438,9 @@ def operation_state(record: Record, clock: Clock) -> Any:
 
 async def _list_operations(call: Call, request: Any) -> Any:
     session = call.session
+    if len(session.operations) > MOST_LISTED:
+        text = f"there are {len(session.operations)} operations, and {MOST_LISTED} are listed at most; reset those that"
+        raise Status(Code.RESOURCE_EXHAUSTED, f"{text} are done with, or ask for them by their ids")
     states = [operation_state(record, session.clock) for record in session.operations]
     return _message("ListOperationsResponse", operations=states)
 

@@ -285,7 +285,7 @@ class Emulator(Steering):
             **self._steering_services(access, lambda: self._about(router)),
         }
         finder = Finder(self.sessions, access, self.config.session_from == "api-key")
-        router = Router(finder, handlers, self._observer())
+        router = Router(finder, handlers, self.config, self._observer())
         return router
 
     def _batch_services(self) -> Mapping[str, Handler]:

@@ -18,6 +18,7 @@ from .behaviour import Habits
 from .chaos import Fault, failing
 from .clock import Clock, Monotonic
 from .config import Config
+from .content import Room
 from .datasets import VALIDATION, Datasets
 from .engine.book import Book, Rule
 from .engine.choose import State
@@ -50,8 +51,13 @@ PARTS = (
 """What `Session.reset` can reset."""
 
 BATCH = "completion_batch"
-MOST_SESSIONS = 1000
 BEGAN_AGAIN = "the session was reset or restored while this call was open"
+MOST_COUNTERS = 100_000
+"""Rules whose calls are counted; beyond that those are forgotten that are gone (our choice)."""
+
+MOST_LAYERS = 10_000
+"""Layers of rules that may lie over the files' in a session (our choice); a layer is what is added at once."""
+
 OWN, FILES = "session", "files"
 """Layers by id: the session's own rules, and those of the files; added ones are r1, r2, ..."""
 
@@ -91,7 +97,7 @@ class Session:
     immediate: bool
     seed: Seed
 
-    def __init__(self, id: str, shared: Shared, config: Config) -> None:
+    def __init__(self, id: str, shared: Shared, config: Config, room: Room | None = None) -> None:
         self.id = id
         self.home = self.shared = shared
         self.config = config
@@ -103,11 +109,11 @@ class Session:
         self.tally, self.habits = Tally(), Habits()
         self.journal = Journal()
         self.began = self.clock.now()
-        self.operations = Operations(self.clock)
+        self.operations = Operations(self.clock, config.max_operations)
         self.tokens = Tokens(self.clock)
         self.quotas = Quotas(self.clock, config.quotas)
         self.idempotency = Idempotency(self.clock)
-        self.datasets = Datasets(self.clock, lambda: self.book.datasets, lambda: self.account)
+        self.datasets = Datasets(self.clock, lambda: self.book.datasets, lambda: self.account, room)
         self.own: Layer | None = None
         self.added: list[Layer] = []
         self.calls = {"call": 0, "aside": 0}
@@ -152,7 +158,12 @@ class Session:
         return placed(self.book, FILES)
 
     def add(self, book: Book) -> Layer:
-        """Lay rules over all that are there."""
+        """Lay rules over all that are there. Raises RESOURCE_EXHAUSTED where there are too many layers."""
+        if len(self.added) >= MOST_LAYERS:
+            text = f"{MOST_LAYERS} layers of rules were added in this session; remove some, or add rules together"
+            raise Status(Code.RESOURCE_EXHAUSTED, text)
+        if len(self.state.chosen) > MOST_COUNTERS:
+            self._forget_counters()
         self.numbered += 1
         layer = Layer(f"r{self.numbered}", book)
         self.added.insert(0, layer)
@@ -169,6 +180,12 @@ class Session:
             place = f"{where} ({n})"
         self._laid.add(place)
         return place
+
+    def _forget_counters(self) -> None:
+        """Forget how often rules were chosen that are gone."""
+        there = {rule.identity for rule in self.book.rules}
+        chosen = self.state.chosen
+        self.state.chosen = {one: n for one, n in chosen.items() if one in there or one.startswith("\0")}
 
     def replace(self, book: Book | None) -> None:
         """Replace the session's own rules; None takes them away."""
@@ -249,7 +266,7 @@ class Session:
 
     def let_go(self) -> list[asyncio.Task[Any]]:
         """Let go of what is stored and end the work on it. Returns what is cancelled, and may still end."""
-        batches = [record.batch for record in self.operations if record.batch is not None]
+        batches = [record.batch for record in self.operations.batches() if record.batch is not None]
         ending = {*self.datasets.under_way(), *(task for batch in batches for task in batch.under_way())}
         for batch in batches:
             batch.close()
@@ -324,7 +341,8 @@ class Sessions:
 
     def __init__(self, shared: Shared, config: Config) -> None:
         self.shared, self._config = shared, config
-        self.default = Session("", shared, config)
+        self._room = Room(config.max_stored)
+        self.default = Session("", shared, config, self._room)
         self._all: dict[str, Session] = {"": self.default}
         self._closed = False
 
@@ -333,6 +351,11 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    @property
+    def max_streams(self) -> int:
+        """How many calls, and how many requests over HTTP, may be under way at once."""
+        return self._config.max_streams
 
     def get(self, id: str) -> Session | None:
         """The session of that id, if it has begun."""
@@ -343,12 +366,11 @@ class Sessions:
         session = self._all.get(id)
         if session is None:
             self._sweep()
-            if len(self._all) > MOST_SESSIONS:
-                raise Status(
-                    Code.RESOURCE_EXHAUSTED,
-                    f"there are {MOST_SESSIONS} sessions in use; delete some, or lower --session-idle",
-                )
-            session = self._all[id] = Session(id, self.shared, self._config)
+            most = self._config.max_sessions
+            if len(self._all) > most:
+                text = f"there are {most} sessions in use; delete some, lower --session-idle, or raise --max-sessions"
+                raise Status(Code.RESOURCE_EXHAUSTED, text)
+            session = self._all[id] = Session(id, self.shared, self._config, self._room)
             if self._closed:
                 session.clock.close()
         session.used = Monotonic.now()

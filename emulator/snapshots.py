@@ -35,6 +35,8 @@ from .seed import Seed
 from .sessions import OWN, PARTS, Session, Shared
 
 FORMAT = 1
+MOST_OPERATIONS = 100_000
+"""Operations that a snapshot takes (our choice): each has some hundred bytes, and one that is restored has 64 MiB."""
 
 
 class _Counters(Struct, forbid_unknown_fields=True):
@@ -93,9 +95,12 @@ class Snapshot(Struct, forbid_unknown_fields=True, tag_field="kind", tag="fm-emu
 async def taken(session: Session) -> bytes:
     """The session as it is now. What takes a while is made first: pictures, the rows of batches, verdicts on datasets.
 
-    Raises FAILED_PRECONDITION where its datasets are too large.
+    Raises FAILED_PRECONDITION where its datasets are too large or its operations too many.
     """
     check_size(session.datasets)
+    if len(session.operations) > MOST_OPERATIONS:
+        text = f"this session has {len(session.operations)} operations, and a snapshot takes {MOST_OPERATIONS}"
+        raise Status(Code.FAILED_PRECONDITION, f"{text}; reset those that are done with")
     await settle(session.datasets, session.operations, session.clock.now())
     now = await session.operations.settle()
     state, clock = session.state, session.clock
@@ -144,6 +149,8 @@ def restored(session: Session, snapshot: bytes) -> None:
         results = restored_batches(operations, found.operations, store)
         datasets = restored_datasets(found.datasets, store, {one.id: one for one in operations}, results)
         _check_validations(operations)
+    except OSError as failed:
+        raise Status(Code.RESOURCE_EXHAUSTED, f"its datasets can't be stored: {failed.strerror or failed}") from None
     except (ValueError, FixtureError) as failed:  # msgspec's errors are ValueErrors
         raise Status(Code.INVALID_ARGUMENT, f"that is no snapshot that can be restored: {failed}") from None
     counters = found.counters
@@ -171,7 +178,7 @@ def restored(session: Session, snapshot: bytes) -> None:
 def _check_validations(operations: list[Record]) -> None:
     """Raise ValueError for one that checks a dataset which isn't there."""
     for record in operations:
-        if record.call == VALIDATION and record.play.metadata is None and record.ended is None:
+        if record.call == VALIDATION and (record.work is None or record.work.metadata is None) and record.ended is None:
             raise ValueError(f"operation {record.id[:100]}: the dataset that it checks isn't there")
 
 

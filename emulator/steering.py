@@ -501,7 +501,7 @@ class OperationView:
         now = record.moment(clock.now())
         self.id = record.id
         self.kind = record.call
-        self.rule = record.play.rule
+        self.rule = record.rule
         self.status = now.status
         """CREATED, PENDING, IN_PROGRESS, COMPLETED, FAILED or CANCELED; None before the first stage."""
         self.done = now.done

@@ -22,7 +22,7 @@ from emulator.api import (
 )
 from emulator.clock import SECOND, Clock
 from emulator.errors import Code, Status
-from emulator.operations import RETENTION, Operations, Record, error_of
+from emulator.operations import RETENTION, Operations, error_of
 from emulator.replies.play import Play
 from emulator.replies.statuses import ScriptedStatus
 from emulator.replies.stored import StoredOperation
@@ -67,8 +67,7 @@ class Kept:
         self.operations = Operations(self.clock)
         final = FINALS[call]
         play = Play("a rule", final=lambda: final, timeline=timeline, **more)
-        self.record = Record("fbi1", call, BEGAN, "aje1", play, "fbi2", "fds1")
-        self.operations.start(self.record)
+        self.record = self.operations.begin("fbi1", call, BEGAN, "aje1", play, task_id="fbi2", dataset_id="fds1")
 
     def wait(self, seconds: float) -> None:
         self.clock.instant += int(seconds * SECOND)
@@ -87,7 +86,7 @@ class Kept:
         return int(self.message.modified_at.seconds) - BEGAN // SECOND
 
     def get(self) -> Any:
-        return self.operations.message(self.operations.poll("fbi1"), self.record.asked)
+        return self.operations.message(*self.operations.poll("fbi1"))
 
     def stored(self) -> list[StoredOperation]:
         return through_json(self.operations.dump())
@@ -296,9 +295,9 @@ def test_a_get_that_tells_the_end_fetches_and_a_scripted_fault_does_not() -> Non
 
 def test_what_a_get_tells_is_of_the_instant_it_came() -> None:
     kept = Kept()
-    record = kept.operations.poll("fbi1")
+    record, asked = kept.operations.poll("fbi1")
     kept.wait(5)
-    assert not kept.operations.message(record, record.asked).done
+    assert not kept.operations.message(record, asked).done
     assert not record.fetched
 
 
@@ -307,7 +306,7 @@ def test_operations_are_listed_in_order_of_creation_however_many_were_looked_at(
     ids = ["fbi1"]
     for n in range(7):
         ids.append(f"d7q{n}")
-        kept.operations.start(Record(ids[-1], "completion_async", BEGAN, "aje1", Play("a rule")))
+        kept.operations.begin(ids[-1], "completion_async", BEGAN, "aje1", Play("a rule"))
     assert [record.id for record in kept.operations] == ids
 
 
@@ -316,7 +315,7 @@ def test_those_whose_time_is_over_are_let_go_as_others_begin() -> None:
     kept.clock.instant += 2 * RETENTION
     assert ("fbi1" in kept.operations, list(kept.operations)) == (False, [])
     for n in range(3):
-        kept.operations.start(Record(f"d7q{n}", "completion_async", kept.clock.now(), "aje1", Play("a rule")))
+        kept.operations.begin(f"d7q{n}", "completion_async", kept.clock.now(), "aje1", Play("a rule"))
     assert len(kept.operations) == 3
 
 
@@ -332,7 +331,7 @@ def test_an_id_that_is_taken_is_not_given_again() -> None:
     ids = []
     for _ in range(4):
         ids.append(kept.operations.fresh(seed, "d7q"))
-        kept.operations.start(Record(ids[-1], "completion_async", BEGAN, "aje1", Play("a rule")))
+        kept.operations.begin(ids[-1], "completion_async", BEGAN, "aje1", Play("a rule"))
     assert ids == [
         seed.identifier("d7q"),
         *(seed.identifier("d7q", "again", n) for n in (1, 2, 3)),
@@ -346,7 +345,7 @@ def test_the_id_of_a_batchs_task_is_taken_as_long_as_the_batch_is_kept() -> None
     seed = Seed(1)
     task = kept.operations.fresh(seed, "fbi", "task")
     assert task == seed.identifier("fbi", "task")
-    kept.operations.start(Record("fbi3", "completion_batch", BEGAN, "aje1", Play("a rule"), task))
+    kept.operations.begin("fbi3", "completion_batch", BEGAN, "aje1", Play("a rule"), task_id=task)
     assert kept.operations.fresh(seed, "fbi", "task") == seed.identifier("fbi", "task", "again", 1)
     kept.clock.instant += 2 * RETENTION
     assert kept.operations.fresh(seed, "fbi", "task") == task
@@ -363,13 +362,13 @@ async def test_pictures_are_drawn_once_before_they_become_data() -> None:
         return ImageGenerationResponse(image=b"picture %d" % len(drawn))
 
     kept = Kept(call="generate_image", slow=True)
-    kept.record.play.final = draw
+    kept.record.reply = draw
     await kept.operations.settle()
     stored = kept.stored()
     assert len(drawn) == 1
     kept.operations.load(stored)
     (restored,) = kept.operations
-    assert not restored.play.slow
+    assert not restored.slow
     kept.operations.finish("fbi1")
     assert kept.operations.message(restored).response == pack(ImageGenerationResponse(image=b"picture 1"))
 
@@ -382,10 +381,11 @@ async def test_a_picture_drawn_for_an_operation_that_is_gone_is_not_kept_for_ano
         kept.operations.clear()
         return FINALS["generate_image"]
 
-    kept.record.play.final = draw
+    kept.record.reply = draw
     await kept.operations.drawn(kept.record)
-    again = Record("fbi1", "generate_image", BEGAN, "aje1", Play("a rule", final=lambda: other, slow=True))
-    kept.operations.start(again)
+    again = kept.operations.begin(
+        "fbi1", "generate_image", BEGAN, "aje1", Play("a rule", final=lambda: other, slow=True)
+    )
     kept.operations.finish("fbi1")
     assert kept.operations.message(again).response == pack(other)
 
@@ -401,7 +401,7 @@ def test_a_restored_operation_is_the_same_data_again() -> None:
     assert kept.stored() == stored
     assert stored[0].fetched
     (restored,) = kept.operations
-    assert (restored.play.rule, restored.timeline.given) == ("a rule", False)
+    assert (restored.rule, restored.timeline.given) == ("a rule", False)
 
 
 @pytest.mark.parametrize(
@@ -489,7 +489,7 @@ def acted(operations: Operations, act: str | int) -> tuple[Any, ...]:
     """What the operation told after one more act: bytes, or a status."""
     try:
         if act == "get":
-            record = operations.poll("fbi1")
+            record = operations.poll("fbi1")[0]
         elif isinstance(act, str):
             record = getattr(operations, act)("fbi1")
         else:

@@ -9,7 +9,7 @@ from typing import Any
 from .. import wording
 from ..apart import in_thread
 from ..clock import Clock
-from ..content import Content, Store
+from ..content import Content, Full, Room, Store
 from ..errors import Code, Status
 from ..seed import Seed
 from .given import Fixture, Given
@@ -31,10 +31,14 @@ class Datasets:
     """
 
     def __init__(
-        self, clock: Clock, given: Callable[[], Mapping[str, Fixture]] = dict, account: Callable[[], str] = str
+        self,
+        clock: Clock,
+        given: Callable[[], Mapping[str, Fixture]] = dict,
+        account: Callable[[], str] = str,
+        room: Room | None = None,
     ) -> None:
         self._clock, self._given, self._account = clock, given, account
-        self.store = Store()
+        self.store = Store(room)
         self.since = clock.now()
         self.made = self.uploads = 0
         self.hidden: set[str] = set()
@@ -157,13 +161,14 @@ class Datasets:
         return dataset
 
     async def joined(self, dataset: Dataset, parts: Parts) -> None:
-        """Put the parts together, in a thread; they are what was uploaded. Raises INTERNAL where the disk is full,
-        NOT_FOUND where the dataset is deleted meanwhile, and FAILED_PRECONDITION where it is validated.
+        """Put the parts together, in a thread; they are what was uploaded. Raises RESOURCE_EXHAUSTED where there
+        is no room, NOT_FOUND where the dataset is deleted meanwhile, and FAILED_PRECONDITION where it is validated.
         """
         try:
             content = await in_thread(parts.joined, self.store)
         except OSError as failed:
-            raise Status(Code.INTERNAL, f"the parts could not be joined: {failed.strerror or failed}") from None
+            code = Code.RESOURCE_EXHAUSTED if isinstance(failed, Full) else Code.INTERNAL
+            raise Status(code, f"the parts could not be joined: {failed.strerror or failed}") from None
         finally:
             parts.drop()
         upload, stand = dataset.origin, dataset.origin.stand(self._clock.now())

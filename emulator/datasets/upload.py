@@ -48,7 +48,7 @@ class Upload(Origin):
         rows = self.rows
         assert rows is not None
         self.validation = record
-        record.play = validating(record, rows)
+        record.own().work = validating(record, rows)
 
     def standing(self, now: int) -> tuple[str, int | None, int]:
         """The operation that checks it and is not over, if there is one; the instant since which it is known what the
@@ -188,4 +188,4 @@ def validating(record: Record, rows: Rows) -> Play:
     async def ready() -> None:
         await rows.checked()
 
-    return Play("", final=final, metadata=metadata, ready=ready, timeline=record.play.timeline)
+    return Play("", final=final, metadata=metadata, ready=ready, timeline=record.timeline)

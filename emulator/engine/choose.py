@@ -34,6 +34,11 @@ _OVERRUN = "\0overrun"
 MOST_OVERRUNS = 5
 """Patterns that may take too long on one request: the whole server waits for each."""
 
+MOST_COUNTED = 100_000
+"""Questions, folders, requests and keys that sequences count by, over all rules of a session (our choice)."""
+
+_LONGEST_COUNTER = 64
+
 
 class State(Struct):
     """What the rules of a session have counted. `chosen` is by rule identity, `given` by identity and what the sequence
@@ -43,6 +48,13 @@ class State(Struct):
     chosen: dict[str, int] = field(default_factory=dict)
     given: dict[tuple[str, str], int] = field(default_factory=dict)
     scenario: dict[str, str] = field(default_factory=dict)
+
+    def give(self, identity: str, counter: str) -> None:
+        """Count a reply of a sequence. What nobody has asked for longest is forgotten beyond `MOST_COUNTED`."""
+        key = (identity, counter)
+        self.given[key] = self.given.pop(key, 0) + 1
+        if len(self.given) > MOST_COUNTED:
+            del self.given[next(iter(self.given))]
 
 
 class Delta(Struct, frozen=True):
@@ -57,8 +69,7 @@ def apply(state: State, delta: Delta) -> None:
     """Commit a choice."""
     state.chosen[delta.identity] = state.chosen.get(delta.identity, 0) + 1
     if delta.counter:
-        key = (delta.identity, delta.counter)
-        state.given[key] = state.given.get(key, 0) + 1
+        state.give(delta.identity, delta.counter)
     state.scenario.update(delta.states)
 
 
@@ -141,12 +152,19 @@ def counter_key(rule: Rule, subject: Subject) -> str:
     if rule.per == "folder":
         return "folder:" + (subject.folder.raw if subject.folder is not None else "")
     if rule.per == "question" and subject.call in CONVERSATIONS:
-        return "question:" + (subject.question.raw if subject.question is not None else "")
+        return "question:" + _short(subject.question.raw if subject.question is not None else "")
     if rule.per in ("question", "request"):
         return "request:" + hashlib.blake2b(subject.raw, digest_size=16).hexdigest()
     if rule.per == "idempotency-key":
-        return "key:" + subject.headers.get("idempotency-key", "")
+        return "key:" + _short(subject.headers.get("idempotency-key", ""))
     return "session"
+
+
+def _short(text: str) -> str:
+    """`text`, or where it is long what tells it from others."""
+    if len(text) <= _LONGEST_COUNTER:
+        return text
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:

@@ -273,7 +273,7 @@ def _unfetched(operations: Operations, journal: Journal) -> list[Problem]:
     problems = []
     for record in left[:MOST_DETAILS]:
         what = begun.get(record.id) or record.call
-        text = f"{record.id}, begun by {what} (rule: {record.play.rule}): no Get has told its end"
+        text = f"{record.id}, begun by {what} (rule: {record.rule}): no Get has told its end"
         problems.append(Problem("unfetched", record.id, text))
     more = len(left) - len(problems)
     if more:

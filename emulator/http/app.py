@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ..clock import Monotonic
 from ..sessions import Sessions
 from . import metadata
-from .storage import Storage
+from .storage import Refusal, Storage
 
 log = logging.getLogger("emulator.http")
 server_log = logging.getLogger("emulator.http.server")
@@ -40,6 +40,10 @@ def application(
     async def followed(request: web.Request, handler: Handler) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None
+        most = sessions().max_streams
+        if len(under_way) >= most:
+            text = f"{most} requests are under way; let some end, or start the emulator with a higher --max-streams"
+            return Refusal(503, "SlowDown", text).response(request.path, "")
         under_way.add(task)
         try:
             return await handler(request)

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from aiohttp import web
 
 from ..clock import SECOND
-from ..content import MOST_IN_MEMORY, Content, Writer
+from ..content import MOST_IN_MEMORY, Content, Full, Writer
 from ..datasets import UPLOADABLE, Dataset, Upload
 from ..errors import Status
 from ..presigned import EXPIRES, SESSION, SIGNATURE, read, signature
@@ -162,6 +162,7 @@ class Storage:
         writer = session.datasets.store.writer()
         try:
             async for chunk in request.content.iter_chunked(CHUNK):
+                # Where the small ones are too many to stay in memory, a short write to the disk holds nobody up.
                 if writer.size + len(chunk) <= MOST_IN_MEMORY:
                     writer.write(chunk)
                 else:
@@ -175,6 +176,8 @@ class Storage:
             if isinstance(failed, ConnectionError):
                 raise
             self._dataset(request.path.rpartition("/")[2], session)  # its session may be over
+            if isinstance(failed, Full):
+                raise Refusal(507, "InsufficientStorage", str(failed.strerror)) from None
             text = f"We encountered an internal error. Please try again. ({failed.strerror or failed})"
             raise Refusal(500, "InternalError", text) from None
         except BaseException:

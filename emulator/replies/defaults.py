@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
+
+from msgspec import Struct
 
 from ..api import ImageGenerationResponse, plain_struct
 from ..calls import MEASURES
@@ -85,19 +86,30 @@ def _excerpt(value: str) -> str:
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
-def picture(subject: Subject, seed: Seed) -> Callable[[], Any]:
-    """A way to the ImageGenerationResponse: drawing takes a while, so it is done when first asked for."""
+class Drawing(Struct, frozen=True, gc=False):
+    """A picture that is not drawn yet, which takes a while: called, it gives the ImageGenerationResponse. `prompt` is
+    UTF-8, which is shorter than text where there are many of them.
+    """
+
+    prompt: bytes
+    number: int
+    width: int
+    height: int
+
+    def __call__(self) -> Any:
+        from .images import picture as drawn
+
+        image = drawn(self.prompt.decode(), seed=self.number, width_ratio=self.width, height_ratio=self.height)
+        return ImageGenerationResponse(image=image)
+
+
+def picture(subject: Subject, seed: Seed) -> Drawing:
+    """The picture that is drawn where no rule has one."""
     prompt = subject.prompt.raw if subject.prompt is not None else ""
     number = subject.seed if subject.seed is not None else seed.integer(1, 2**31, "picture")
     ratio = subject.request.generation_options.aspect_ratio
     width, height = (ratio.width_ratio, ratio.height_ratio) if subject.ratio is not None else (1, 1)
-
-    def draw() -> Any:
-        from .images import picture as drawn
-
-        return ImageGenerationResponse(image=drawn(prompt, seed=number, width_ratio=width, height_ratio=height))
-
-    return draw
+    return Drawing(prompt.encode(), number, width, height)
 
 
 def _model(subject: Subject) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct, field
@@ -25,7 +26,7 @@ STATUSES = ("CREATED", "PENDING", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELE
 FINAL = ("COMPLETED", "FAILED", "CANCELED")
 
 
-class Stage(Struct, frozen=True):
+class Stage(Struct, frozen=True, gc=False):
     """From `at` (ns of age) or from the `poll`-th Get on, the operation is like this."""
 
     at: int | None = None
@@ -50,14 +51,22 @@ class Moment(Struct, frozen=True):
     since: int = 0
 
 
-class Timeline(Struct, frozen=True):
+_NO_FAULTS: Mapping[int, ScriptedStatus] = MappingProxyType({})
+
+
+class Timeline(Struct, frozen=True, gc=False):
     """Stages in order, and what single Gets meet. `given` is False where nobody said when the operation is done, so
     that its times are those of `DEFAULTS`.
     """
 
     stages: tuple[Stage, ...]
-    faults: Mapping[int, ScriptedStatus] = field(default_factory=dict)
+    faults: Mapping[int, ScriptedStatus] = field(default_factory=lambda: _NO_FAULTS)
     given: bool = True
+
+    @property
+    def ends(self) -> int | None:
+        """The age (ns) at which it is done at the latest; None where only a Get can end it."""
+        return min((stage.at for stage in self.stages if stage.done and stage.at is not None), default=None)
 
     def failing(self, error: ScriptedStatus) -> Timeline:
         """The same life with another end: where it would complete, it fails."""
@@ -158,6 +167,8 @@ DEFAULTS: Mapping[str, tuple[Stage, ...]] = {
 }
 """Short enough that a client which looks at once and then every 10 s has its result at the second look (our choice)."""
 
+_DEFAULT_TIMELINES = {call: Timeline(stages, given=False) for call, stages in DEFAULTS.items()}
+
 _SHARES = (("PENDING", 1, 20), ("IN_PROGRESS", 1, 5))
 """A batch that is done after a given time is pending and in progress after these shares of it (as recorded,
 roughly).
@@ -220,7 +231,7 @@ class Plan(Struct, frozen=True):
 
 def default_timeline(call: str) -> Timeline:
     """The timeline of an operation that no rule says anything about."""
-    return Timeline(DEFAULTS[call], given=False)
+    return _DEFAULT_TIMELINES[call]
 
 
 def compile_operation(spec: model.Operation, known: frozenset[str], report: Report) -> Plan:

@@ -8,7 +8,7 @@ lists and mappings are written as JSON (our choice: its readers need not know Py
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,31 @@ def compile_value(value: Any, known: frozenset[str], report: Report) -> Rendered
     types kept; it raises ValueError with the place in the value. `report(path, text)` is told each mistake; the
     function, if any, then renders the mistaken text as written.
     """
-    return _compile(value, known, report, ())
+    rendered = _compile(value, known, report, ())
+    return None if rendered is None else lambda context: rendered(_Bounded(context))
+
+
+class _Bounded(Mapping[str, Any]):
+    """A context, and how many characters the templates of one value may still make with it."""
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self._context = context
+        self.left = SIZE
+
+    def __getitem__(self, name: str) -> Any:
+        return self._context[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._context)
+
+    def __len__(self) -> int:
+        return len(self._context)
+
+    def made(self, value: Any) -> None:
+        """A template has made `value`. Raises ValueError where all together is too much."""
+        self.left -= len(value) if isinstance(value, str) else len(str(value))
+        if self.left < 0:
+            raise ValueError(f"the templates make more than {SIZE} characters together")
 
 
 def _compile(value: Any, known: frozenset[str], report: Report, path: tuple[str | int, ...]) -> Rendered | None:
@@ -145,7 +169,10 @@ def _compile_text(text: str, known: frozenset[str], report: Report, path: tuple[
 
     def render(context: Mapping[str, Any]) -> Any:
         try:
-            return template.render(context)
+            value = template.render(context)
+            if isinstance(context, _Bounded):
+                context.made(value)
+            return value
         except ValueError as error:
             raise ValueError(f"{'.'.join(map(str, path))}: {error}" if path else str(error)) from None
 

@@ -41,6 +41,7 @@ def handlers() -> Mapping[str, Handler]:
 async def _create(call: Call) -> AsyncIterator[bytes]:
     session, request = call.session, parsed(call)
     generation = session.generation
+    session.operations.make_room()  # nothing has counted where there is none
     play, index = decide(call)
     fork = Fork.of(
         session.layers,
@@ -57,9 +58,9 @@ async def _create(call: Call) -> AsyncIterator[bytes]:
     await begin(play, call)
     session.datasets.make_room()  # for the result; nothing has begun where there is none
     record = started(call, play, index, generation)
-    record.batch = Batch(record, request, fork, source, session.datasets.store)
-    record.batch.logged = call.header("x-data-logging-enabled") == "true"
-    session.datasets.add(_result(record, record.batch))
+    work = record.batch = Batch(record, request, fork, source, session.datasets.store)
+    work.logged = call.header("x-data-logging-enabled") == "true"
+    session.datasets.add(_result(record, work))
     yield session.operations.message(record).SerializeToString()
 
 

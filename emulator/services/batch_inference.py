@@ -26,7 +26,7 @@ from ..errors import Code, Status
 from ..gates import Handler
 from ..operations import Record, error_of
 from ..replies.timeline import FINAL
-from .paging import page
+from .paging import page, position
 
 _SERVICE = "/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/"
 MOST_A_PAGE = 100
@@ -47,8 +47,8 @@ async def _describe(call: Call) -> AsyncIterator[bytes]:
     record, batch = _found(call)
     session = call.session
     session.habits.polled(call.entry, record.id, record.polls + 1, record.fetched)
-    session.operations.poll(record.id)
-    now = record.asked or 0  # what this look tells was settled by the poll, however long the rows take
+    # What this look tells was settled by the poll, however long the rows take.
+    _, now = session.operations.poll(record.id)
     view = batch.view(now)
     record.fetched = record.fetched or view.status in FINAL
     if view.told:
@@ -58,15 +58,18 @@ async def _describe(call: Call) -> AsyncIterator[bytes]:
 
 async def _list(call: Call) -> AsyncIterator[bytes]:
     request, now = parsed(call), call.session.clock.now()
-    found = []
-    for record in call.session.operations:
+    size, behind = request.page_size, position(request.page_token) or 0
+    found: list[tuple[Record, Batch, View]] = []
+    for record in call.session.operations.batches():
         batch = record.batch
-        if batch is None or batch.deleted or record.folder != request.folder_id:
+        if record.number <= behind or batch is None or batch.deleted or record.folder != request.folder_id:
             continue
         view = batch.view(now)
         if not request.status or _STATUS[view.status] == request.status:
             found.append((record, batch, view))
-    shown, following = page(found, lambda each: each[0].number, request.page_size, request.page_token, MOST_A_PAGE)
+        if len(found) > (size if 0 < size <= MOST_A_PAGE else MOST_A_PAGE):  # one more tells that there is another page
+            break
+    shown, following = page(found, lambda each: each[0].number, size, request.page_token, MOST_A_PAGE)
     most = MOST_ERRORS // max(1, len(shown))  # all of them in one reply
     tasks = [_task(record, batch, view, now, most) for record, batch, view in shown]
     yield ListBatchInferencesResponse(tasks=tasks, next_page_token=following).SerializeToString()
@@ -94,7 +97,7 @@ def _found(call: Call) -> tuple[Record, Batch]:
     record = call.session.operations.of_task(task_id)
     if record is None or record.batch is None or record.batch.deleted:
         raise Status(Code.NOT_FOUND, f"Batch inference task {task_id[:100]} not found")
-    call.entry.operation_id, call.entry.rule = record.id, record.play.rule
+    call.entry.operation_id, call.entry.rule = record.id, record.rule
     return record, record.batch
 
 

@@ -19,7 +19,7 @@ from ..datasets import UPLOADABLE, VALIDATION, Dataset, Parts, Stand, Upload, de
 from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.datasets import MOST_PARTS, SMALLEST_PART
-from ..operations import PREFIXES, Record
+from ..operations import PREFIXES
 from ..presigned import SESSION, presigned
 from ..replies.play import Play
 from ..replies.timeline import default_timeline
@@ -31,6 +31,9 @@ DRAFTS, STORED = "ai-fomo-drafts-prod", "ai-fomo-datasets-prod"
 """Buckets: what is uploaded (recorded), and what is downloaded (our choice)."""
 
 PREVIEWED = 10
+MOST_DESCRIBED = 64 * 1024
+"""Characters of what is said about a dataset: description, metadata and labels (our choice)."""
+
 MOST_PREVIEWED = 1 << 20
 """Rows, and bytes of them, that a preview shows (our choice)."""
 
@@ -86,6 +89,7 @@ def _unary(path: str, answer: Callable[[Call, Any, Any], Any]) -> Handler:
 async def _create(call: Call, request: Any, response: Any) -> None:
     session = call.session
     datasets, now = session.datasets, session.clock.now()
+    _check_described(request.description, request.metadata, *request.labels, *request.labels.values())
     dataset = Dataset(
         id=datasets.fresh(session.seed, "dataset", datasets.made),
         folder=request.folder_id,
@@ -166,9 +170,18 @@ async def _update(call: Call, request: Any, response: Any) -> None:
     if unknown:
         text = f"{unknown[0][:60]} can't be changed; there are {', '.join(CHANGEABLE)}"
         raise Status(Code.INVALID_ARGUMENT, wording.validation("update_mask", text))
+    _check_described(request.description, *request.labels, *request.labels.values())
     changes = {"name": request.name, "description": request.description, "labels": dict(request.labels)}
     dataset = datasets.change(dataset.id, {name: changes[name] for name in paths})
     response.dataset.CopyFrom(await _described(call, dataset.id))
+
+
+def _check_described(*texts: str) -> None:
+    """Raise RESOURCE_EXHAUSTED where so much is said about a dataset that it can't be kept."""
+    size = sum(map(len, texts))
+    if size > MOST_DESCRIBED:
+        text = f"description, metadata and labels have {size} characters together, and {MOST_DESCRIBED} are kept"
+        raise Status(Code.RESOURCE_EXHAUSTED, f"{text}; shorten them")
 
 
 async def _delete(call: Call, request: Any, response: Any) -> None:
@@ -310,9 +323,9 @@ async def _validate(call: Call, request: Any, response: Any) -> None:
     timeline = default_timeline(VALIDATION)
     play = Play("", timeline=timeline.at_first_get() if session.immediate else timeline)
     account = call.account or session.account
-    record = Record(id_, VALIDATION, session.clock.now(), account, play, dataset_id=dataset.id, folder=dataset.folder)
+    now = session.clock.now()
+    record = session.operations.begin(id_, VALIDATION, now, account, play, folder=dataset.folder, dataset_id=dataset.id)
     upload.validate(record)
-    session.operations.start(record)
     call.entry.operation_id = id_
     response.CopyFrom(session.operations.message(record))
 

@@ -23,6 +23,7 @@ def handlers() -> Mapping[str, Handler]:
 
 async def _create(call: Call) -> AsyncIterator[bytes]:
     generation = call.session.generation
+    call.session.operations.make_room()  # nothing has counted where there is none
     play, index = decide(call)
     await begin(play, call)
     record = started(call, play, index, generation)
@@ -40,12 +41,16 @@ def started(call: Call, play: Play, index: str, generation: int) -> Record:
     seed = session.seed.at("operation", name, index)
     if session.immediate:
         play.timeline = (play.timeline or default_timeline(name)).at_first_get()
-    id_ = session.operations.fresh(seed, PREFIXES[name])
-    record = Record(id_, name, call.at, call.account or session.account, play)
-    record.folder = Model.parse(call.message.model_uri).folder or call.header("x-folder-id") or ""
-    if name == "completion_batch":
-        record.task_id = session.operations.fresh(seed, "fbi", "task")
-        record.dataset_id = session.datasets.fresh(seed, "result")
-    session.operations.start(record)
-    call.entry.operation_id = id_
+    operations, batch = session.operations, name == "completion_batch"
+    record = operations.begin(
+        operations.fresh(seed, PREFIXES[name]),
+        name,
+        call.at,
+        call.account or session.account,
+        play,
+        folder=Model.parse(call.message.model_uri).folder or call.header("x-folder-id") or "",
+        task_id=operations.fresh(seed, "fbi", "task") if batch else "",
+        dataset_id=session.datasets.fresh(seed, "result") if batch else "",
+    )
+    call.entry.operation_id = record.id
     return record

@@ -21,9 +21,9 @@ async def _get(call: Call) -> AsyncIterator[bytes]:
     session = call.session
     record = session.operations.get(id_)
     session.habits.polled(call.entry, id_, record.polls + 1, record.fetched)
-    polled = session.operations.poll(id_)
+    record, asked = session.operations.poll(id_)
     # What this Get tells was settled by the poll, however long a picture takes to draw.
-    yield await _told(call, polled, polled.asked)
+    yield await _told(call, record, asked)
 
 
 async def _cancel(call: Call) -> AsyncIterator[bytes]:
@@ -32,7 +32,7 @@ async def _cancel(call: Call) -> AsyncIterator[bytes]:
 
 
 async def _told(call: Call, record: Record, asked: int | None = None) -> bytes:
-    call.entry.rule = record.play.rule
+    call.entry.rule = record.rule
     operations = call.session.operations
     if operations.slow(record, asked):
         await operations.drawn(record)

@@ -15,6 +15,7 @@ from ..api import RequestInfo, RpcStatus, pack
 from ..behaviour import RETRY_ATTEMPT
 from ..call import QUIET, Answer, Call
 from ..clock import Monotonic
+from ..config import Config
 from ..errors import Code, Status
 from ..gates import Handler
 from ..gates.session import Finder
@@ -48,8 +49,15 @@ class Router:
     became of it.
     """
 
-    def __init__(self, finder: Finder, handlers: Mapping[str, Handler], observer: Observer | None = None) -> None:
-        self._finder = finder
+    def __init__(
+        self,
+        finder: Finder,
+        handlers: Mapping[str, Handler],
+        bounds: Config | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._finder, self._bounds = finder, bounds or Config()
+        self._under_way = 0
         self._handlers = handlers
         self._observer = observer
         self.services = tuple(sorted({path.split("/")[1] for path in handlers}))
@@ -92,9 +100,10 @@ class Router:
             raise self._failed(call, failed, began) from None
         self._close(call, began)
 
-    @staticmethod
-    def _sent(call: Call, message: bytes) -> None:
-        """Note a message of the reply."""
+    def _sent(self, call: Call, message: bytes) -> None:
+        """Note a message of the reply. Raises RESOURCE_EXHAUSTED for one that is too large."""
+        if len(message) > self._bounds.max_reply and not call.method.startswith(_CONTROL):
+            raise too_large(len(message), self._bounds.max_reply)
         entry = call.entry
         entry.sent_at.append(call.at or call.session.clock.now())
         if len(message) > entry.bytes_sent:
@@ -128,6 +137,9 @@ class Router:
         if size > MOST_REQUEST_BYTES and not method.startswith(_CONTROL):
             text = f"Received message larger than max ({size} vs. {MOST_REQUEST_BYTES})"  # as gRPC words it
             refused, call.request = Status(Code.RESOURCE_EXHAUSTED, text), b""
+        self._under_way += 1
+        if self._under_way > self._bounds.max_streams and not method.startswith(_CONTROL):
+            refused = refused or too_many(self._bounds.max_streams)
         session.holders += 1
         quiet = method.startswith(QUIET)
         kind, n = session.counted(quiet)
@@ -158,6 +170,7 @@ class Router:
 
     def _close(self, call: Call, began: float) -> None:
         session, entry = call.session, call.entry
+        self._under_way -= 1
         now = Monotonic.now()
         entry.took = now - began
         session.holders -= 1
@@ -224,6 +237,18 @@ def _line(entry: Entry, session: str) -> str:
     rule = f" rule={entry.rule}" if entry.rule else ""
     why = f" {fitting(entry.message, MOST_TRAILER_BYTES)}" if entry.message else ""
     return f"{whose}{entry.id} {method}{rule} {entry.code} {entry.took * 1000:.1f}ms{why}"
+
+
+def too_many(most: int) -> Status:
+    """Why a call is refused that comes while `most` are under way."""
+    text = f"{most} calls are under way; let some end, or start the emulator with a higher --max-streams"
+    return Status(Code.RESOURCE_EXHAUSTED, text)
+
+
+def too_large(size: int, most: int) -> Status:
+    """Why a message of a reply is not sent."""
+    text = f"a message of the reply has {size} bytes, and {most} are sent at most; shorten it, or start the emulator"
+    return Status(Code.RESOURCE_EXHAUSTED, f"{text} with a higher --max-reply (clients take 4 MiB by default)")
 
 
 def for_wire(status: Status, call: Call) -> Status:

@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from msgspec import Struct, field
+from msgspec import Struct
 
 from emulator.calls import METHODS_BY_CALL
 from emulator.engine.book import Book, load
@@ -15,7 +15,6 @@ from emulator.engine.explain import short
 from emulator.engine.verify import CHECKS, MOST_DETAILS, Problem, Report, Tally, unmet, verify, wanted
 from emulator.errors import UsageError
 from emulator.journal import Entry, Journal
-from emulator.replies.play import Play
 from emulator.replies.timeline import Moment
 from emulator.rules.model import Expect
 from emulator.rules.subject import Subject
@@ -32,7 +31,7 @@ class Operation(Struct):
 
     id: str
     call: str = "completion_async"
-    play: Play = field(default_factory=lambda: Play("greeting"))
+    rule: str = "greeting"
     fetched: bool = False
     ended: Moment | None = None
 

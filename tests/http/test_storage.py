@@ -158,11 +158,11 @@ def test_a_client_that_vanishes_leaves_nothing(begin: Begin) -> None:
     assert datasets.refused("Validate", dataset_id=id_).endswith("upload them to what GetUploadDraftUrl tells")
 
 
-def test_a_full_disk_is_an_internal_error_and_a_line_in_the_log(
+def test_a_disk_that_fails_is_an_internal_error_and_a_line_in_the_log(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(self: Any, raw: bytes) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(5, "Input/output error")
 
     datasets = begin()
     id_ = datasets.create()
@@ -171,8 +171,8 @@ def test_a_full_disk_is_an_internal_error_and_a_line_in_the_log(
         patch.setattr("emulator.content.Writer.write", full)
         status, code, message = error(put(url, b"12345"))
     assert (status, code) == (500, "InternalError")
-    assert message.endswith("(No space left on device)")
-    assert "No space left on device" in caplog.text
+    assert message.endswith("(Input/output error)")
+    assert "Input/output error" in caplog.text
     assert put(url, b"12345").status_code == 200
 
 

@@ -329,9 +329,9 @@ def test_pictures_that_were_fetched_do_not_pile_up() -> None:
         operations = sound.emulator.sessions.default.operations
         for n in range(40):
             operation = sound.call(PICTURE, drawing(f"кот {n}")).only
-            operations.get(operation.id).play.final = lambda: ImageGenerationResponse(image=b"\xff\xd8")
+            operations.get(operation.id).reply = lambda: ImageGenerationResponse(image=b"\xff\xd8")
             assert sound.call("OperationService/Get", GetOperationRequest(operation_id=operation.id)).only.done
-        assert len(operations._responses) <= 32
+        assert len(operations._pictures) <= 32
 
 
 SCHEMAS: list[dict[str, Any]] = [

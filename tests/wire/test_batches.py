@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -414,8 +415,11 @@ def test_where_the_disk_is_full_datasets_can_be_listed_and_deleted(
     batches.upload(id_, lines("раз"))
     operation = batches.validate(id_).id
     batches.emulator.clock.advance("3s")
-    told = "the check of the rows failed: the disk is full; delete datasets, or set TMPDIR to where there is room"
-    assert batches.refused("Describe", dataset_id=id_) == f"INTERNAL: {told}"
+    told = (
+        f"the check of the rows failed: the disk is full ({tempfile.gettempdir()}); delete datasets, or set TMPDIR to "
+        "where there is room"
+    )
+    assert batches.refused("Describe", dataset_id=id_) == f"RESOURCE_EXHAUSTED: {told}"
     assert [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets] == [id_, kept]
     batches.ask("Delete", dataset_id=id_)
     assert [d.dataset_id for d in batches.ask("List", folder_id=FOLDER).datasets] == [kept]

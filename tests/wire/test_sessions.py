@@ -16,7 +16,6 @@ from emulator.api import (
     GetOperationRequest,
 )
 from emulator.clock import Monotonic
-from emulator.sessions import MOST_SESSIONS
 
 from .client import DATASET, STORED, Client, asking, eventually
 from .control import Controller
@@ -237,11 +236,11 @@ def test_an_idle_session_goes_when_another_begins_but_none_that_is_in_use(
 
 
 def test_there_is_a_limit_to_sessions_and_the_refusal_says_what_to_do(serve: Serve, connect: Connect) -> None:
-    emulator = serve()
-    emulator.place.do(lambda: [emulator.sessions.named(f"s{n}") for n in range(MOST_SESSIONS)])
+    emulator = serve(max_sessions=3)
+    emulator.place.do(lambda: [emulator.sessions.named(f"s{n}") for n in range(3)])
     client = connect(emulator)
     refused = client.complete(asking("а"), metadata=named("more"))
     assert refused.code == "RESOURCE_EXHAUSTED"
-    assert "--session-idle" in refused.text
+    assert refused.text == ("there are 3 sessions in use; delete some, lower --session-idle, or raise --max-sessions")
     Controller(client).do("DeleteSession", id="s0")
     assert client.complete(asking("а"), metadata=named("more")).code == "OK"
