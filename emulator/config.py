@@ -21,6 +21,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 SESSION_SOURCES = ("header", "api-key")
 QUOTA_PRESETS = ("none", "real")
+ENGINES = ("grpc.aio", "native")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
@@ -79,6 +80,12 @@ class Config:
     )
     advertise_tls: str | None = option(
         None, "HOST:PORT that endpoint discovery tells clients that ask with TLS.", metavar="H:P"
+    )
+    engine: str = option(
+        "grpc.aio",
+        "What speaks gRPC: grpc.aio, or native, which is several times as fast and needs the extra of that name.",
+        metavar="NAME",
+        choices=ENGINES,
     )
     seed: int = option(0, "Root of every random choice; the same seed gives the same replies.", kind=int, metavar="N")
     speed: float = option(1.0, "How fast scripted time runs: 60 makes a minute take a second.", kind=float, metavar="X")

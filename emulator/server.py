@@ -47,13 +47,13 @@ from .services.health import Health
 from .services.router import Router
 from .sessions import Sessions, Shared
 from .steering import Place, Steering
-from .transport.grpc_aio import Server
+from .transport.engines import Server, engine
 
 if TYPE_CHECKING:
     from .transport.secured import Secured
 
 log = logging.getLogger("emulator")
-_OF_THE_PLACE = ("host", "port", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
+_OF_THE_PLACE = ("host", "port", "engine", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
 GRACE = 5.0
 """Seconds that calls under way are given when the server stops; docker allows ten in all."""
 
@@ -147,7 +147,7 @@ class Emulator(Steering):
         self.sessions.open()
         self.place.moved(asyncio.get_running_loop(), self._thread.ident if self._thread is not None else None)
         router = self._router = self._routed()
-        server = Server(lambda call: self._router.answer(call), router.services)
+        server = engine(self.config.engine)(lambda call: self._router.answer(call), router.services)
         http = self._listening() if available() else None
         try:
             port = server.bind(self.config.host, self.config.port)

@@ -19,20 +19,19 @@ from ..api import METHODS
 from ..call import Call
 from ..clock import Monotonic
 from ..errors import Status, UsageError
+from .limits import MOST_MESSAGE, MOST_METADATA, Answer
 
 if TYPE_CHECKING:
     from ..tls import Identity
-
-Answer = Callable[[Call], AsyncIterator[bytes]]
 
 OPTIONS = (
     ("grpc.http2.max_ping_strikes", 0),  # or clients that keep idle connections alive, as the Go SDK does, are cut off
     ("grpc.so_reuseport", 0),  # or a taken port would be shared silently
     ("grpc.server.max_pending_requests", 100_000),  # without these two, bursts on one channel come back CANCELLED
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # for rules and snapshots; of others the router takes less
+    ("grpc.max_receive_message_length", MOST_MESSAGE),
     ("grpc.max_metadata_size", 64 * 1024),
-    ("grpc.absolute_max_metadata_size", 128 * 1024),
+    ("grpc.absolute_max_metadata_size", MOST_METADATA),
 )
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
