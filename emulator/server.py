@@ -29,6 +29,7 @@ from .gates import auth, checking, guarded, idempotency, quota, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
+from .loops import new_loop
 from .services import (
     batch,
     batch_inference,
@@ -306,7 +307,7 @@ class _Thread:
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._serve, name="fm-emulator", daemon=True)
 
     def _serve(self) -> None:

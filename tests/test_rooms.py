@@ -11,7 +11,20 @@ import pytest
 from emulator.rules.document import collector_paused
 
 ROOMS = (
-    ("errors", "wording", "clock", "seed", "config", "addresses", "content", "apart", "presigned", "rows", "tls"),
+    (
+        "errors",
+        "wording",
+        "clock",
+        "seed",
+        "config",
+        "addresses",
+        "loops",
+        "content",
+        "apart",
+        "presigned",
+        "rows",
+        "tls",
+    ),
     ("api", "calls"),
     ("call",),
     ("rules",),

@@ -19,6 +19,7 @@ from ..engine.book import Book, load
 from ..engine.reach import warnings
 from ..engine.verify import unmet
 from ..errors import UsageError
+from ..loops import run
 from ..server import Emulator, quiet, write_ready_file
 from . import options_of
 from .logs import set_up
@@ -39,7 +40,7 @@ def command(**values: Any) -> None:
     emulator = Emulator.of(config)
     for warning in warnings(emulator.book):
         log.warning("%s", warning)
-    asyncio.run(_serve(emulator, config, followed))
+    run(_serve(emulator, config, followed))
 
 
 def _followed(config: Config) -> tuple[Watched, Look] | None:

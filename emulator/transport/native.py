@@ -1,7 +1,7 @@
 """The native engine: HTTP/2 by h2corn, which is written in Rust; gRPC on top of it is ours, in `wire`.
 
-Several times as fast as grpc.aio, by choice: `engine="native"`, with the extra of that name. It answers the same calls in
-the same way; `tests/wire/test_engines.py` holds the two against each other.
+Several times as fast as grpc.aio, by choice: `engine="native"`, with the extra of that name. It answers the same calls
+in the same way; `tests/wire/test_engines.py` holds the two against each other.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..tls import Identity
 
 EXTRA = "fm-emulator[native]"
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _SETTLING = 5.0
 """Real seconds that connections are given, when the server stops, for what has been answered already."""
@@ -37,8 +37,8 @@ _TYPE = (b"content-type", b"application/grpc")
 _START = "http.response.start"
 _BODY = "http.response.body"
 _TRAILERS = "http.response.trailers"
-_END: Mapping[str, Any] = {"type": _BODY, "body": b"", "more_body": False}
-_WELL: Mapping[str, Any] = {"type": _TRAILERS, "headers": [(b"grpc-status", b"0")]}
+_END: MutableMapping[str, Any] = {"type": _BODY, "body": b"", "more_body": False}
+_WELL: MutableMapping[str, Any] = {"type": _TRAILERS, "headers": [(b"grpc-status", b"0")]}
 _ENDING = Status(Code.UNAVAILABLE, "Cancelling all calls")  # as gRPC's core words it
 _LATE = Status(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
@@ -109,7 +109,7 @@ class Server:
             if not task.cancelled() and task.exception() is not None:
                 log.debug("h2corn ended with an error", exc_info=task.exception())
 
-    async def _exchange(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    async def _exchange(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request and what comes of it: the application that h2corn serves."""
         if scope["type"] != "http":
             return
@@ -250,9 +250,7 @@ def _settings(config: Any, numbers: Sequence[int]) -> Any:
 def _check_size(fields: Sequence[tuple[bytes, bytes]]) -> None:
     size = sum(len(name) + len(value) + 32 for name, value in fields)  # as HTTP/2 counts
     if size > MOST_METADATA:
-        raise Status(
-            Code.RESOURCE_EXHAUSTED, f"received metadata size exceeds hard limit ({size} vs. {MOST_METADATA})"
-        )
+        raise Status(Code.RESOURCE_EXHAUSTED, f"received metadata size exceeds hard limit ({size} vs. {MOST_METADATA})")
 
 
 async def _only(receive: Receive, encoding: bytes | None) -> bytes | None:
@@ -274,7 +272,7 @@ async def _messages(receive: Receive, encoding: bytes | None) -> AsyncIterator[b
         yield message
 
 
-async def _frames(receive: Receive, encoding: bytes | None, event: Mapping[str, Any]) -> AsyncIterator[bytes]:
+async def _frames(receive: Receive, encoding: bytes | None, event: MutableMapping[str, Any]) -> AsyncIterator[bytes]:
     """The messages in what comes, from `event` on, until the client has sent all or left."""
     held = bytearray()
     while event["type"] == "http.request":

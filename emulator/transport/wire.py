@@ -1,6 +1,7 @@
 """gRPC as it stands in HTTP/2: metadata, timeouts, messages and statuses, for engines that speak HTTP/2 alone.
 
-As in https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md; what grpc.aio's core does where that leaves it open.
+As in https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, and as grpc.aio's core does where that leaves it
+open.
 """
 
 from __future__ import annotations
