@@ -192,6 +192,8 @@ def _check_keys(keys: tuple[Any, ...]) -> None:
 def _check_range(name: str, value: Any) -> None:
     if name in ("port", "http_port", "tls_port") and not 0 <= value <= 65535:
         raise UsageError(f"{name}: {value} is not a port; give a number from 0 to 65535")
+    if name == "host" and not value.strip():
+        raise UsageError("host: it is empty; give an address of this machine, e.g. 127.0.0.1 or 0.0.0.0")
     if name == "speed" and not 0 < value <= 1_000_000:
         raise UsageError(f"speed: {value} must be more than 0 and at most 1000000")
     if name == "session_idle" and not value > 0:

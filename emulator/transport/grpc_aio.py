@@ -111,9 +111,13 @@ class Server:
     async def _reply(self, call: Call, context: Any) -> bytes:
         reply = b""
         try:
-            async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
-                async for message in messages:
-                    reply = message
+            answered = self._answer(call)
+            if isinstance(answered, bytes):
+                reply = answered
+            else:
+                async with aclosing(answered) as messages:  # type: ignore[type-var]
+                    async for message in messages:
+                        reply = message
         except Status as status:
             await _end(status, call, context)
         await context.send_initial_metadata(tuple(call.headers))
@@ -150,7 +154,9 @@ class Server:
     async def _write_all(self, call: Call, context: Any) -> None:
         begun = False
         try:
-            async with aclosing(self._answer(call)) as messages:  # type: ignore[type-var]
+            answered = self._answer(call)
+            assert not isinstance(answered, bytes)  # which unary calls alone are answered with
+            async with aclosing(answered) as messages:  # type: ignore[type-var]
                 async for message in messages:
                     if not begun:
                         begun = True

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..addresses import listening
@@ -19,7 +19,7 @@ from ..call import Call
 from ..clock import Monotonic
 from ..errors import Code, Status, UsageError
 from . import wire
-from .limits import MOST_MESSAGE, MOST_METADATA, Answer
+from .limits import MOST_MESSAGE, Answer
 
 if TYPE_CHECKING:
     import socket
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
     from ..tls import Identity
 
 EXTRA = "fm-emulator[native]"
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
 
-_SETTLING = 5.0
-"""Real seconds that connections are given, when the server stops, for what has been answered already."""
+_SETTLING = 2.0
+"""Real seconds that a client which doesn't read is given, when the server stops, for what ends its calls."""
 
 _TYPE = (b"content-type", b"application/grpc")
 _START = "http.response.start"
 _BODY = "http.response.body"
 _TRAILERS = "http.response.trailers"
-_END: MutableMapping[str, Any] = {"type": _BODY, "body": b"", "more_body": False}
-_WELL: MutableMapping[str, Any] = {"type": _TRAILERS, "headers": [(b"grpc-status", b"0")]}
-_ENDING = Status(Code.UNAVAILABLE, "Cancelling all calls")  # as gRPC's core words it
+_NO_MORE: Event = {"type": _BODY, "body": b"", "more_body": False}
+_WELL: Event = {"type": _TRAILERS, "headers": [(b"grpc-status", b"0")]}
+_STOPPED = Status(Code.UNAVAILABLE, "Cancelling all calls")  # as gRPC's core words it
 _LATE = Status(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 log = logging.getLogger("emulator")
@@ -100,7 +101,7 @@ class Server:
         if grace and under_way:
             await asyncio.wait(under_way, timeout=grace)
         for exchange in tuple(self._under_way):
-            exchange.end(_ENDING)
+            exchange.end(_STOPPED)
         tasks = {task for _, task in self._serving}
         self._serving.clear()
         if tasks:
@@ -109,45 +110,41 @@ class Server:
             if not task.cancelled() and task.exception() is not None:
                 log.debug("h2corn ended with an error", exc_info=task.exception())
 
-    async def _exchange(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """One request and what comes of it: the application that h2corn serves."""
-        if scope["type"] != "http":
-            return
-        path = scope["path"]
+    async def _exchange(self, scope: Event, receive: Receive, send: Send) -> None:
+        """A request and what comes of it: the application that h2corn serves."""
+        call = Call(_method(scope), b"", (), "")
         try:
-            pairs, own = wire.metadata(scope["headers"])
-            if not own.get(b"content-type", b"").startswith(b"application/grpc"):
-                await _not_grpc(send)
-                return
-            _check_size(scope["headers"])
-            given = own.get(b"grpc-timeout")
-            left = None if given is None else wire.timeout(given)
-            deadline = None if left is None else Monotonic.now() + left
-            encoding = own.get(b"grpc-encoding")
-            secure = scope["scheme"] == "https"
-            call = Call(path, b"", pairs, wire.peer(scope.get("client")), deadline, secure=secure)
-            unary = path in self._unary
-            if unary or path in self._streaming:
+            encoding = _opened(call, scope)
+            unary = call.method in self._unary
+            if unary or call.method in self._streaming:
                 request = await _only(receive, encoding)
                 if request is None:
                     return
                 call.request = request
             else:
                 call.requests = _messages(receive, encoding)
+            answered = self._answer(call)
         except Status as refused:
-            await _refuse(send, refused)
+            await _begin(send, call)
+            await _finish(send, wire.trailers(refused))
+            return
+        except _NoGrpc:
+            await _turn_away(send)
+            return
+        if isinstance(answered, bytes):
+            await _reply(send, call, answered)
             return
         exchange = _Exchange(call, send)
         self._under_way.add(exchange)
         try:
-            await exchange.run(self._answer, unary)
+            await exchange.run(answered, unary)
         finally:
             self._under_way.discard(exchange)
             exchange.over()
 
 
 class _Exchange:
-    """A call that is being answered, by the task that it was made in."""
+    """A call whose answer has to be waited for, by the task that it came in."""
 
     def __init__(self, call: Call, send: Send) -> None:
         task = asyncio.current_task()
@@ -163,59 +160,58 @@ class _Exchange:
             self._timer = task.get_loop().call_later(left, self.end, _LATE)
 
     def end(self, why: Status) -> None:
-        """End the call with `why` unless it has been answered."""
+        """End the call with `why` if it hasn't ended yet."""
         if self._why is None and not self.task.done():
             self._why = why
             self.task.cancel()
 
     def over(self) -> None:
-        """It has been answered, or its client has left."""
+        """It has ended."""
         if self._timer is not None:
             self._timer.cancel()
 
-    async def run(self, answer: Answer, unary: bool) -> None:
+    async def run(self, answered: AsyncIterator[bytes], unary: bool) -> None:
+        """Write what `answered` gives, and how it ends."""
         try:
-            await (self._reply(answer) if unary else self._stream(answer))
+            await (self._reply(answered) if unary else self._stream(answered))
         except Status as status:
-            await self._finish(wire.trailers(status))
+            await self._end(status)
         except asyncio.CancelledError:
-            if self._why is None:
+            if self._why is None:  # the client has left
                 raise
             if sys.version_info >= (3, 11):
                 self.task.uncancel()
-            await self._finish(wire.trailers(self._why))
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._end(self._why), _SETTLING)
 
-    async def _reply(self, answer: Answer) -> None:
-        call, send = self._call, self._send
+    async def _reply(self, answered: AsyncIterator[bytes]) -> None:
         reply = b""
-        async with aclosing(answer(call)) as messages:  # type: ignore[type-var]
+        async with aclosing(answered) as messages:  # type: ignore[type-var]
             async for message in messages:
                 reply = message
         self._begun = True
-        await send({"type": _START, "status": 200, "headers": [_TYPE, *wire.fields(call.headers)], "trailers": True})
-        await send({"type": _BODY, "body": wire.framed(reply), "more_body": False})
-        trailers = call.trailers
-        await send({"type": _TRAILERS, "headers": wire.well(trailers)} if trailers else _WELL)
+        await _reply(self._send, self._call, reply)
 
-    async def _stream(self, answer: Answer) -> None:
-        call, send = self._call, self._send
-        async with aclosing(answer(call)) as messages:  # type: ignore[type-var]
+    async def _stream(self, answered: AsyncIterator[bytes]) -> None:
+        send = self._send
+        async with aclosing(answered) as messages:  # type: ignore[type-var]
             async for message in messages:
                 if not self._begun:
-                    await self._begin()
+                    self._begun = True
+                    await _begin(send, self._call)
                 await send({"type": _BODY, "body": wire.framed(message), "more_body": True})
-        await self._finish(wire.well(call.trailers))
-
-    async def _begin(self) -> None:
-        self._begun = True
-        headers = [_TYPE, *wire.fields(self._call.headers)]
-        await self._send({"type": _START, "status": 200, "headers": headers, "trailers": True})
-
-    async def _finish(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         if not self._begun:
-            await self._begin()
-        await self._send(_END)
-        await self._send({"type": _TRAILERS, "headers": trailers})
+            await _begin(send, self._call)
+        await _finish(send, wire.well(self._call.trailers))
+
+    async def _end(self, status: Status) -> None:
+        if not self._begun:
+            await _begin(self._send, self._call)
+        await _finish(self._send, wire.trailers(status))
+
+
+class _NoGrpc(Exception):
+    """The request is another one than gRPC's."""
 
 
 def check_available() -> None:
@@ -239,7 +235,6 @@ def _settings(config: Any, numbers: Sequence[int]) -> Any:
         date_header=False,
         max_concurrent_streams=2**31 - 1,
         limit_request_fields=0,
-        h2_max_header_list_size=2 * MOST_METADATA,
         timeout_keep_alive=0.0,
         timeout_graceful_shutdown=_SETTLING,
         h2_timeout_response_stall=0.0,
@@ -247,10 +242,26 @@ def _settings(config: Any, numbers: Sequence[int]) -> Any:
     )
 
 
-def _check_size(fields: Sequence[tuple[bytes, bytes]]) -> None:
-    size = sum(len(name) + len(value) + 32 for name, value in fields)  # as HTTP/2 counts
-    if size > MOST_METADATA:
-        raise Status(Code.RESOURCE_EXHAUSTED, f"received metadata size exceeds hard limit ({size} vs. {MOST_METADATA})")
+def _method(scope: Event) -> str:
+    """The path as it was sent: for gRPC nothing in it is escaped, nor a query."""
+    path, query = scope["raw_path"], scope["query_string"]
+    return str((path + b"?" + query if query else path).decode("latin-1"))
+
+
+def _opened(call: Call, scope: Event) -> bytes | None:
+    """Tell `call` what stands in the request's header; how its messages are compressed. Raises Status and _NoGrpc."""
+    if scope["type"] != "http":
+        raise _NoGrpc
+    call.metadata, own = wire.metadata(scope["headers"])
+    if not own.get(b"content-type", b"").startswith(b"application/grpc"):
+        raise _NoGrpc
+    call.peer = wire.peer(scope.get("client"))
+    call.secure = scope["scheme"] == "https"
+    given = own.get(b"grpc-timeout")
+    left = None if given is None else wire.timeout(given)
+    if left is not None:
+        call.deadline = Monotonic.now() + left
+    return own.get(b"grpc-encoding")
 
 
 async def _only(receive: Receive, encoding: bytes | None) -> bytes | None:
@@ -272,7 +283,7 @@ async def _messages(receive: Receive, encoding: bytes | None) -> AsyncIterator[b
         yield message
 
 
-async def _frames(receive: Receive, encoding: bytes | None, event: MutableMapping[str, Any]) -> AsyncIterator[bytes]:
+async def _frames(receive: Receive, encoding: bytes | None, event: Event) -> AsyncIterator[bytes]:
     """The messages in what comes, from `event` on, until the client has sent all or left."""
     held = bytearray()
     while event["type"] == "http.request":
@@ -288,13 +299,23 @@ async def _frames(receive: Receive, encoding: bytes | None, event: MutableMappin
         event = await receive()
 
 
-async def _refuse(send: Send, status: Status) -> None:
-    await send({"type": _START, "status": 200, "headers": [_TYPE], "trailers": True})
-    await send(_END)
-    await send({"type": _TRAILERS, "headers": wire.trailers(status)})
+async def _begin(send: Send, call: Call) -> None:
+    await send({"type": _START, "status": 200, "headers": [_TYPE, *wire.fields(call.headers)], "trailers": True})
 
 
-async def _not_grpc(send: Send) -> None:
+async def _reply(send: Send, call: Call, reply: bytes) -> None:
+    """All of a unary call that went well."""
+    await send({"type": _START, "status": 200, "headers": [_TYPE, *wire.fields(call.headers)], "trailers": True})
+    await send({"type": _BODY, "body": wire.framed(reply), "more_body": False})
+    await send({"type": _TRAILERS, "headers": wire.well(call.trailers)} if call.trailers else _WELL)
+
+
+async def _finish(send: Send, trailers: wire.Fields) -> None:
+    await send(_NO_MORE)
+    await send({"type": _TRAILERS, "headers": trailers})
+
+
+async def _turn_away(send: Send) -> None:
     """As gRPC asks servers to answer other requests."""
     await send({"type": _START, "status": 415, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": _BODY, "body": b"this port speaks gRPC; HTTP is served on another\n", "more_body": False})

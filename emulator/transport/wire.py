@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import binascii
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote_from_bytes
 
 from ..errors import Code, Status
+from .limits import MOST_METADATA
 
 Fields = list[tuple[bytes, bytes]]
 """Header fields as they are written, names in lower case."""
@@ -24,27 +25,42 @@ _OF_HTTP2 = frozenset(
 )
 """Fields that are no metadata."""
 
-_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_SMALL, _FEW = 16_384, 64
+"""Bytes of values, and fields, that can't pass the limit together; so most requests are not counted any closer."""
+
+_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _PRINTABLE = bytes(byte for byte in range(0x20, 0x7F) if byte != 0x25).decode("ascii")
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 
 
-def metadata(fields: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[str, str | bytes]], Mapping[bytes, bytes]]:
+def metadata(fields: Sequence[tuple[bytes, bytes]]) -> tuple[list[tuple[str, str | bytes]], dict[bytes, bytes]]:
     """A request's metadata, and the fields that are about gRPC itself.
 
-    Values of keys that end with `-bin` are bytes. Raises INTERNAL for such a value that is no base64.
+    Values of keys that end with `-bin` are bytes. Raises INTERNAL for such a value that is no base64, and
+    RESOURCE_EXHAUSTED for more than is taken.
     """
     pairs: list[tuple[str, str | bytes]] = []
     own: dict[bytes, bytes] = {}
+    size = 0
     for name, value in fields:
         if name in _OF_HTTP2:
             own[name] = value
-        elif name.endswith(b"-bin"):
+            continue
+        size += len(value)
+        if name.endswith(b"-bin"):
             key = name.decode("latin-1")
             pairs.extend((key, _from_base64(key, one)) for one in value.split(b","))
         else:
             pairs.append((name.decode("latin-1"), value.decode("latin-1")))
+    if size > _SMALL or len(fields) > _FEW:
+        _check_size(fields)
     return pairs, own
+
+
+def _check_size(fields: Sequence[tuple[bytes, bytes]]) -> None:
+    size = sum(len(name) + len(value) + 32 for name, value in fields)  # as HTTP/2 counts
+    if size > MOST_METADATA:
+        raise Status(Code.RESOURCE_EXHAUSTED, f"received metadata size exceeds hard limit ({size} vs. {MOST_METADATA})")
 
 
 def _from_base64(key: str, value: bytes) -> bytes:
@@ -58,23 +74,21 @@ def _from_base64(key: str, value: bytes) -> bytes:
 def fields(pairs: Iterable[tuple[str, str | bytes]]) -> Fields:
     """Metadata as header fields."""
     return [
-        (
-            key.encode("latin-1"),
-            binascii.b2a_base64(value, newline=False).rstrip(b"=")
-            if isinstance(value, bytes)
-            else value.encode("latin-1"),
-        )
+        (key.encode("latin-1"), value.encode("latin-1") if isinstance(value, str) else _to_base64(value))
         for key, value in pairs
     ]
 
 
+def _to_base64(value: bytes) -> bytes:
+    return binascii.b2a_base64(value, newline=False).rstrip(b"=")
+
+
 def timeout(value: bytes) -> float | None:
     """Seconds in `grpc-timeout`, as `301m`; None for what is no timeout, which gRPC's core passes over as well."""
-    text = value.decode("latin-1")
-    unit = _UNITS.get(text[-1:])
-    if unit is None or not text[:-1].isdecimal() or len(text) > 9:
+    number, unit = value[:-1], _UNITS.get(value[-1:])
+    if unit is None or not number.isdigit() or len(number) > 8:
         return None
-    return int(text[:-1]) * unit
+    return int(number) * unit
 
 
 def framed(message: bytes) -> bytes:
@@ -125,7 +139,7 @@ def trailers(status: Status) -> Fields:
     ]
 
 
-def well(pairs: Sequence[tuple[str, str | bytes]]) -> Fields:
+def well(pairs: Iterable[tuple[str, str | bytes]]) -> Fields:
     """The fields that end a call well, with what `pairs` add."""
     return [(b"grpc-status", b"0"), *fields(pairs)]
 
