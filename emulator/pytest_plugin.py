@@ -69,7 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "fm_emulator_fixtures", "fm_emulator: fixture files or folders, below rootdir, one a line", "linelist", []
     )
-    parser.addini("fm_emulator_engine", "fm_emulator: what speaks gRPC, grpc.aio or native", "string", "grpc.aio")
+    parser.addini("fm_emulator_engine", "fm_emulator: what speaks gRPC, grpc.aio or native", "string", None)
     for name, (kind, default, text) in INI.items():
         parser.addini(f"fm_emulator_{name}", f"fm_emulator: {text}", kind, default)  # type: ignore[arg-type]
 
@@ -92,7 +92,8 @@ def _fm_emulator_serving(request: pytest.FixtureRequest) -> Iterator[_Serving]:
     with contextlib.ExitStack() as stack:
         try:
             tls = programs and find_spec("cryptography") is not None
-            emulator = stack.enter_context(Emulator(engine=engine, tls=tls))
+            chosen = {} if engine is None else {"engine": engine}
+            emulator = stack.enter_context(Emulator(tls=tls, **chosen))
         except UsageError as refused:
             pytest.fail(f"fm_emulator: {refused}", pytrace=False)
         yield _Serving(emulator)
