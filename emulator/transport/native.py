@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from ..addresses import listening
@@ -31,8 +31,8 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
-_SETTLING = 2.0
-"""Real seconds that a client which doesn't read is given, when the server stops, for what ends its calls."""
+_LONGEST_STOP = 10.0
+"""Real seconds after which h2corn ends what `stop` has not ended by then; docker allows as many."""
 
 _TYPE = (b"content-type", b"application/grpc")
 _START = "http.response.start"
@@ -152,7 +152,7 @@ class _Exchange:
         self.task = task
         self._call = call
         self._send = send
-        self._begun = False
+        self._begun = self._writing = False
         self._why: Status | None = None
         self._timer: asyncio.TimerHandle | None = None
         if call.deadline is not None:
@@ -181,8 +181,8 @@ class _Exchange:
                 raise
             if sys.version_info >= (3, 11):
                 self.task.uncancel()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._end(self._why), _SETTLING)
+            if not self._writing:  # else the client doesn't read; what is left unfinished is reset
+                await self._end(self._why)
 
     async def _reply(self, answered: AsyncIterator[bytes]) -> None:
         reply = b""
@@ -199,7 +199,9 @@ class _Exchange:
                 if not self._begun:
                     self._begun = True
                     await _begin(send, self._call)
+                self._writing = True
                 await send({"type": _BODY, "body": wire.framed(message), "more_body": True})
+                self._writing = False
         if not self._begun:
             await _begin(send, self._call)
         await _finish(send, wire.well(self._call.trailers))
@@ -236,7 +238,7 @@ def _settings(config: Any, numbers: Sequence[int]) -> Any:
         max_concurrent_streams=2**31 - 1,
         limit_request_fields=0,
         timeout_keep_alive=0.0,
-        timeout_graceful_shutdown=_SETTLING,
+        timeout_graceful_shutdown=_LONGEST_STOP,
         h2_timeout_response_stall=0.0,
         h2_timeout_write=0.0,
     )

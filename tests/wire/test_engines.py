@@ -297,6 +297,23 @@ def test_calls_under_way_finish_when_it_stops_and_endless_ones_are_ended(engine:
             assert call.code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_client_that_never_reads_is_cut_off_by_the_stop(engine: str) -> None:
+    emulator = Emulator(
+        {"rules": [{"reply": {"text": {"generate": {"tokens": 20000}}, "stream": {"tokens": 10}}}]}, engine=engine
+    )
+    with ExitStack() as stack:
+        stack.enter_context(emulator)
+        silent = RawClient(emulator.target, window=10)
+        silent.begin(COMPLETION, [asking("?", stream=True).SerializeToString()])
+        eventually(lambda: len(emulator.sessions.default.journal))
+        stack.pop_all()
+    emulator.__exit__(KeyboardInterrupt, None, None)
+    (entry,) = emulator.sessions.default.journal
+    assert entry.code == "CANCELLED"
+    silent.close()
+
+
 # -- what no library would send
 
 
