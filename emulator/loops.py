@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -19,9 +20,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """A loop that nobody runs yet."""
     if not has_uvloop():
         return asyncio.new_event_loop()
-    import uvloop
-
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    loop: asyncio.AbstractEventLoop = import_module("uvloop").new_event_loop()
     return loop
 
 
@@ -29,7 +28,5 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run`, in such a loop."""
     if not has_uvloop():
         return asyncio.run(main)
-    import uvloop
-
-    result: T = uvloop.run(main)
+    result: T = import_module("uvloop").run(main)
     return result

@@ -267,16 +267,16 @@ def _opened(call: Call, scope: Event) -> bytes | None:
 
 
 async def _only(receive: Receive, encoding: bytes | None) -> bytes | None:
-    """The one message of a call; None if its client leaves before it has come."""
+    """The one message of a call; None if its client leaves before it has come. More of them would be passed over."""
     event = await receive()
-    body = event.get("body", b"")
-    if event.get("more_body") or len(body) < wire.PREFIX or len(body) != wire.PREFIX + wire.length(body, MOST_MESSAGE):
-        async for message in _frames(receive, encoding, event):
-            return message
-        if event["type"] != "http.request":
-            return None
-        raise Status(Code.INTERNAL, "the call has no message, and one of its kind has one")
-    return wire.message(body[0], body[wire.PREFIX :], encoding, MOST_MESSAGE)
+    body: bytes = event.get("body", b"")
+    if len(body) >= wire.PREFIX and len(body) >= (end := wire.PREFIX + wire.length(body, MOST_MESSAGE)):
+        return wire.message(body[0], body[wire.PREFIX : end], encoding, MOST_MESSAGE)
+    async for message in _frames(receive, encoding, event):
+        return message
+    if event["type"] != "http.request":
+        return None
+    raise Status(Code.INTERNAL, "the call has no message, and one of its kind has one")
 
 
 async def _messages(receive: Receive, encoding: bytes | None) -> AsyncIterator[bytes]:
