@@ -13,6 +13,7 @@ from collections.abc import Callable
 from .errors import UsageError
 
 BACKLOG = 128
+_REMEDY = "give one of this machine, e.g. 127.0.0.1 or 0.0.0.0"
 
 
 def joined(host: str, port: int) -> str:
@@ -66,6 +67,9 @@ def listening(host: str, port: int, option: str) -> tuple[list[socket.socket], i
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             one.bind((address.strip("[]"), wanted))
             one.listen(BACKLOG)
+        except (socket.gaierror, UnicodeError):
+            one.close()
+            raise UsageError(f"host: {address} is no address; {_REMEDY}") from None
         except OSError as failed:
             one.close()
             raise UsageError(f"can't listen on {joined(address, wanted)}: {failed.strerror or failed}") from None
@@ -111,7 +115,7 @@ def check_free(host: str, port: int, option: str = "--port") -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host.strip("[]"), port))
     except socket.gaierror:
-        raise UsageError(f"host: {host} is no address; give one of this machine, e.g. 127.0.0.1 or 0.0.0.0") from None
+        raise UsageError(f"host: {host} is no address; {_REMEDY}") from None
     except OSError as failed:
         if failed.errno == errno.EADDRINUSE:
             raise UsageError(

@@ -70,6 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "fm_emulator_fixtures", "fm_emulator: fixture files or folders, below rootdir, one a line", "linelist", []
     )
+    parser.addini("fm_emulator_engine", "fm_emulator: what speaks gRPC, grpc.aio or native", "string", None)
     for name, (kind, default, text) in INI.items():
         parser.addini(f"fm_emulator_{name}", f"fm_emulator: {text}", kind, default)  # type: ignore[arg-type]
 
@@ -84,10 +85,18 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def _fm_emulator_serving(request: pytest.FixtureRequest) -> Iterator[_Serving]:
     """The one server of this process; with TLS where a test runs programs with it."""
+    from .errors import UsageError
     from .server import Emulator
 
+    engine = request.config.getini("fm_emulator_engine")
     programs = any("fm_emulator_exec" in getattr(item, "fixturenames", ()) for item in request.session.items)
-    with Emulator(tls=programs and find_spec("cryptography") is not None) as emulator:
+    with contextlib.ExitStack() as stack:
+        try:
+            tls = programs and find_spec("cryptography") is not None
+            chosen = {} if engine is None else {"engine": engine}
+            emulator = stack.enter_context(Emulator(tls=tls, **chosen))
+        except UsageError as refused:
+            pytest.fail(f"fm_emulator: {refused}", pytrace=False)
         yield _Serving(emulator)
         emulator.place.wait(emulator.stop(GRACE), "stop")
 

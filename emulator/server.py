@@ -29,6 +29,7 @@ from .gates import Handler, auth, checking, fault, guarded, idempotency, quota, 
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
+from .loops import new_loop
 from .observe import Observer, Several, needs
 from .services import (
     classification,
@@ -45,7 +46,7 @@ from .services.health import Health
 from .services.router import Router
 from .sessions import Sessions, Shared
 from .steering import Place, Steering
-from .transport.grpc_aio import ENGINE, Server
+from .transport.engines import Server, engine
 
 if TYPE_CHECKING:
     from .observe.metrics import Metrics
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from .transport.secured import Secured
 
 log = logging.getLogger("emulator")
-_LISTENERS = ("host", "port", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
+_LISTENERS = ("host", "port", "engine", "http_port", "tls", "tls_port", "tls_dir", "tls_cert", "tls_key", "tls_name")
 _OF_THE_PLACE = (*_LISTENERS, "metrics", "otel")
 _OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 GRACE = 5.0
@@ -162,7 +163,8 @@ class Emulator(Steering):
         self.sessions.open()
         self.place.moved(asyncio.get_running_loop(), self._thread.ident if self._thread is not None else None)
         router = self._router = self._routed()
-        server = Server(lambda call: self._router.answer(call), router.services, lambda: self.sessions.shared.pausing)
+        make = engine(self.config.engine)
+        server = make(lambda call: self._router.answer(call), router.services, lambda: self.sessions.shared.pausing)
         http = self._listening() if available() else None
         try:
             port = server.bind(self.config.host, self.config.port)
@@ -341,7 +343,7 @@ class Emulator(Steering):
             "target": self.target,
             "http_target": http,
             "tls_target": self.tls_target or "",
-            "engine": ENGINE,
+            "engine": self.config.engine,
             "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "services": router.services,
             "started_at": timestamp(self._started),
@@ -385,7 +387,7 @@ class _Thread:
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._serve, name="fm-emulator", daemon=True)
 
     def _serve(self) -> None:

@@ -1,18 +1,38 @@
-"""What tests over a socket share: emulators that serve until the test ends, and raw clients of them."""
+"""What tests over a socket share: emulators that serve until the test ends, and raw clients of them.
+
+With `FM_EMULATOR_TEST_ENGINE=native` in the environment every emulator that names no engine gets that one, whether it
+is made in Python, by the plugin or by a command.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from wire.client import Client
 
+import emulator.server
 from emulator import Emulator
+from emulator.config import Config, from_values
 
+collect_ignore = [] if sys.version_info >= (3, 11) else ["wire/test_engines.py"]  # there is but one engine then
+ENGINE = os.environ.get("FM_EMULATOR_TEST_ENGINE")
 Serve = Callable[..., Emulator]
 Connect = Callable[[Emulator], Client]
+
+
+def with_engine(values: Mapping[str, Any]) -> Config:
+    """A `Config` of `values`, with the engine that is tested unless they name one."""
+    return from_values({"engine": ENGINE, **values})
+
+
+if ENGINE is not None:
+    os.environ["FM_EMULATOR_ENGINE"] = ENGINE
+    emulator.server.from_values = with_engine  # type: ignore[attr-defined]
 
 
 @pytest.fixture

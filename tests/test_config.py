@@ -58,6 +58,8 @@ def test_every_option_says_what_it_is_for() -> None:
         ("strict", "false", "strict"),
         ("lenient", "no", "lenient"),
         ("host", 127, "host"),
+        ("host", " ", "host: it is empty; give an address of this machine"),
+        ("engine", "go", "engine: 'go' is none of grpc.aio, native"),
         ("advertise", 50051, "advertise"),
         ("require_auth", "yes", "require_auth"),
         ("api_key", "", "api_key: it travels as a header; give printable ASCII without spaces"),

@@ -20,6 +20,7 @@ ROOMS = (
         "installation",
         "masking",
         "addresses",
+        "loops",
         "content",
         "apart",
         "presigned",

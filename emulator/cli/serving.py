@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..config import Config
 from ..engine.book import Book, load
 from ..errors import FixtureError, UsageError
+from ..loops import run as run_in_loop
 from ..server import Emulator, places, quiet, write_ready_file
 from .logs import set_up
 
@@ -34,7 +35,7 @@ def run(config: Config) -> None:
 
             for warning in warnings(emulator.book):
                 log.warning("%s", warning, extra={"event": "warning"})
-        asyncio.run(_serve(emulator, config, followed))
+        run_in_loop(_serve(emulator, config, followed))
     except (FixtureError, UsageError) as failed:
         if config.log_format != "json":
             raise

@@ -7,13 +7,23 @@ of this process: the one whose other end is the caller. Works where the kernel l
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import stat
 from urllib.parse import unquote
 
+from ..call import Call
+
+log = logging.getLogger("emulator")
 _OPEN = "/dev/fd"
 _MAPPED = "::ffff:"  # an IPv4 address, as sockets for both families tell it
+
+
+def drop_if_asked(call: Call) -> None:
+    """Drop the connection of a call that chaos has ended so; where that can't be done, the log says so."""
+    if call.dropped and not drop(call.peer):
+        log.warning("%s: the connection could not be dropped here; the call ends with UNAVAILABLE", call.peer)
 
 
 def drop(peer: str) -> bool:

