@@ -1,0 +1,94 @@
+"""`operations`: many of them started, all asked for while they are pending, and asked for again when they are done."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import ExitStack
+from typing import Any
+
+from emulator.api import METHODS, Operation
+
+from . import questions, servers, wire
+from .bare import SERVICE
+from .results import LESS, MORE, Figure
+from .run import Run, interleaved
+
+START = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
+GET = "/yandex.cloud.operation.OperationService/Get"
+WARM = 2_000
+"""Operations and calls that come first, so that what is made once, the full journal among it, is not counted."""
+
+ROWS = {"reply prepared at load": False, "reply from a template": True}
+
+
+def measured(run: Run) -> list[Figure]:
+    """Bytes of resident memory for each pending operation; how many are started, polled and finished a second, beside
+    unary calls of a bare server; one round unless asked for more.
+    """
+    figures = []
+    for row, template in ROWS.items():
+        fixtures = run.folder / f"operations-{template}.yaml"
+        fixtures.write_text(questions.pending(template), encoding="utf-8")
+        measure = functools.partial(_measure, run, fixtures)
+        samples = interleaved(run.times(1), (servers.BARE, *run.variants), measure)
+        floor = tuple(samples[servers.BARE]["calls"])
+        for name in run.variants:
+            found = samples[name]
+            whole = f"{run.operations:,} operations, {row}"
+            memory = tuple(found["bytes"])
+            figures.append(Figure("operations", whole, name, "memory", "B/operation", LESS, memory))
+            for what in ("started", "polled", "finished"):
+                figures.append(Figure("operations", whole, name, what, "calls/s", MORE, tuple(found[what]), floor))
+    return figures
+
+
+def _measure(run: Run, fixtures: Any, name: str) -> dict[str, float]:
+    with ExitStack() as stack:
+        if name == servers.BARE:
+            server = stack.enter_context(servers.bare(run.folder))
+            load = servers.loaded(
+                server,
+                f"/{SERVICE}/Unary",
+                questions.requests(questions.FIRST),
+                seconds=run.seconds,
+                layout=run.layouts[0],
+            )
+            return {"calls": load.per_second}
+        server = stack.enter_context(servers.emulator(run.folder, fixtures, name))
+        with servers.laid_out(server, run.layouts[0]):
+            return _life(run, server)
+
+
+def _life(run: Run, server: Any) -> dict[str, float]:
+    requests = questions.requests(questions.FIRST)
+    with wire.Client(server.target, START, requests) as client:
+        ids = _ids(client.run(64, calls=min(WARM, run.operations), keep=True))
+        _polled(run, server, ids, done=False)
+        client.run(64, calls=min(WARM, run.operations))  # the journal is full of these again, not of Gets
+        before = server.resident()
+        started = client.run(64, calls=run.operations, keep=True)
+        held = server.resident() - before
+    run.failed(f"operations: started, {server.name}", started.failed)
+    ids = _ids(started)
+    polled, finished = (_polled(run, server, ids, done=done) for done in (False, True))
+    return {
+        "bytes": held / run.operations,
+        "started": started.per_second,
+        "polled": polled.per_second,
+        "finished": finished.per_second,
+    }
+
+
+def _ids(outcome: wire.Outcome) -> list[str]:
+    return [Operation.FromString(messages[0]).id for messages in outcome.replies if messages]
+
+
+def _polled(run: Run, server: Any, ids: list[str], *, done: bool) -> wire.Outcome:
+    """Ask for each once; it has to be done, or not, as it should."""
+    get = METHODS[GET].input
+    with wire.Client(server.target, GET, [get(operation_id=id_).SerializeToString() for id_ in ids]) as client:
+        outcome = client.run(64, calls=len(ids), keep=True)
+    wrong = sum(not messages or Operation.FromString(messages[0]).done is not done for messages in outcome.replies)
+    run.failed(f"operations: {'finished' if done else 'polled'}, {server.name}", wrong)
+    outcome.replies.clear()
+    return outcome
