@@ -129,16 +129,13 @@ def _measured(args: argparse.Namespace) -> Results:
 
 def _text(found: Results) -> str:
     parts = [found.about, *found.notes]
-    for case in found.cases:
-        parts.append(f"\n{case}\n" + results.as_text(results.rows_of(f for f in found.figures if f.case == case)))
+    parts += [f"\n{case}\n{results.as_text(results.rows_of(found.of(case)))}" for case in found.cases]
     return "\n".join(parts)
 
 
 def _markdown(found: Results) -> str:
     parts = [found.about + "."]
-    for case in found.cases:
-        table = results.rows_of(f for f in found.figures if f.case == case)
-        parts.append(f"### `{case}`\n\n{results.as_markdown(table)}")
+    parts += [f"### `{case}`\n\n{results.as_markdown(results.rows_of(found.of(case)))}" for case in found.cases]
     parts.append(f"### Goals\n\n{results.as_markdown(goals.table(found))}")
     if found.notes:
         parts.append("\n".join(f"- {note}" for note in found.notes))

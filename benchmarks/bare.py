@@ -97,10 +97,13 @@ async def _serve(ready: str, raw: bool, native: bool) -> None:
         server.add_registered_method_handlers(SERVICE, handlers)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    written = Path(ready + ".new")
-    written.write_text(f'{{"grpc": "127.0.0.1:{port}"}}')
-    os.replace(written, ready)
+    _tell(ready, f'{{"grpc": "127.0.0.1:{port}"}}')
     await server.wait_for_termination()
+
+
+def _tell(ready: str, address: str) -> None:
+    Path(ready + ".new").write_text(address)
+    os.replace(ready + ".new", ready)
 
 
 def main() -> None:

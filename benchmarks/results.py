@@ -68,6 +68,10 @@ class Results:
         """In the order they were run."""
         return list(dict.fromkeys(figure.case for figure in self.figures))
 
+    def of(self, case: str) -> list[Figure]:
+        """The figures of a case."""
+        return [figure for figure in self.figures if figure.case == case]
+
     def find(self, case: str, row: str, server: str, measure: str) -> Figure | None:
         """The figure of that key."""
         return next((f for f in self.figures if f.key == (case, row, server, measure)), None)

@@ -85,6 +85,8 @@ class Asked:
     requests: tuple[bytes, ...] = field(hash=False, compare=False)
     floor: str = "One"
     """The method of the bare server that it is compared with."""
+    expected: bytes = field(default=b"", hash=False, compare=False)
+    """What the last message of a reply has to have in it."""
 
 
 def under_load(run: Run, case: str, asked: Sequence[Asked], rounds: int, *, messages: str = "") -> list[Figure]:
@@ -104,7 +106,8 @@ def under_load(run: Run, case: str, asked: Sequence[Asked], rounds: int, *, mess
         return {"throughput": load.messages_per_second, "cpu": load.cpu * calls_per_message}
 
     for one in asked:
-        servers.checked(one.process.target, one.path, one.requests[0])
+        for request in (one.requests[0], one.requests[-1]):
+            _check(one, servers.checked(one.process.target, one.path, request))
     samples = interleaved(rounds, asked, measure)
     floors = {(one.floor, one.layout): samples[one] for one in asked if one.server == servers.BARE}
     made = []
@@ -115,3 +118,8 @@ def under_load(run: Run, case: str, asked: Sequence[Asked], rounds: int, *, mess
             measured, beside = tuple(samples[one][name]), tuple(floor[name])
             made.append(Figure(case, f"{one.row}, {one.layout}", one.server, name, unit_, better, measured, beside))
     return made
+
+
+def _check(one: Asked, replies: list[bytes]) -> None:
+    if not replies or one.expected not in replies[-1]:
+        raise RuntimeError(f"{one.row}, {one.server}: {replies[-1:]!r} is not the reply that is to be measured")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from contextlib import ExitStack
+from typing import Any
 
 from . import questions, servers, wire
 from .bare import CHUNKS, EVERY, SERVICE
 from .results import LESS, Figure
 from .run import Asked, Run, interleaved, under_load
 
+ROW = f"{CHUNKS} chunks"
 NOMINAL = (CHUNKS - 1) * EVERY
 """Seconds that a paced stream takes at least."""
 
@@ -19,16 +21,14 @@ def measured(run: Run) -> list[Figure]:
     requests = tuple(questions.requests(questions.FIRST, stream=True))
     path = run.folder / "streamed.yaml"
     path.write_text(questions.streamed(), encoding="utf-8")
-    asked = []
+    asked: list[Asked] = []
     with ExitStack() as stack:
         for name, flags in {servers.BARE: (), **servers.bare_variants()}.items():
             server = stack.enter_context(servers.bare(run.folder, *flags, name=name))
-            for layout in run.layouts:
-                asked.append(Asked("20 chunks", name, layout, server, f"/{SERVICE}/Stream", requests))
+            asked += [Asked(ROW, name, layout, server, f"/{SERVICE}/Stream", requests) for layout in run.layouts]
         for variant in run.variants:
             server = stack.enter_context(servers.emulator(run.folder, path, variant))
-            for layout in run.layouts:
-                asked.append(Asked("20 chunks", variant, layout, server, questions.COMPLETION, requests))
+            asked += [Asked(ROW, variant, layout, server, questions.COMPLETION, requests) for layout in run.layouts]
         return under_load(run, "stream", asked, run.times(5), messages="chunks")
 
 
@@ -39,7 +39,9 @@ def paced(run: Run) -> list[Figure]:
     path.write_text(questions.streamed(f"{EVERY * 1000:.0f}ms"), encoding="utf-8")
     figures = []
     with ExitStack() as stack:
-        subjects = {servers.BARE: (stack.enter_context(servers.bare(run.folder)), f"/{SERVICE}/Paced")}
+        subjects: dict[str, tuple[Any, str]] = {
+            servers.BARE: (stack.enter_context(servers.bare(run.folder)), f"/{SERVICE}/Paced")
+        }
         for variant in run.variants:
             server = stack.enter_context(servers.emulator(run.folder, path, variant))
             subjects[variant] = (server, questions.COMPLETION)
@@ -54,8 +56,10 @@ def paced(run: Run) -> list[Figure]:
     return figures
 
 
-def _late(run: Run, subjects: object, requests: tuple[bytes, ...], count: int, name: str) -> dict[str, float]:
-    server, path = subjects[name]  # type: ignore[index]
+def _late(
+    run: Run, subjects: dict[str, tuple[Any, str]], requests: tuple[bytes, ...], count: int, name: str
+) -> dict[str, float]:
+    server, path = subjects[name]
     with servers.laid_out(server, run.layouts[0]), wire.Client(server.target, path, requests) as client:
         client.run(min(count, 10), calls=min(count, 10))
         outcome = client.run(count, calls=count, keep=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from .results import Figure
 from .run import Asked, Run, under_load
 
 ONE, UNARY = f"/{SERVICE}/One", f"/{SERVICE}/Unary"
+EMBEDDING = "embedding, unary method"
 ROUNDS = 5
+REPEATED = 100
+"""With so many rules it is measured as well what one request, repeated, costs."""
 
 
 def measured(run: Run) -> list[Figure]:
@@ -26,13 +30,9 @@ def measured(run: Run) -> list[Figure]:
 def _floor(run: Run, stack: ExitStack) -> list[Asked]:
     requests = tuple(questions.requests(questions.LAST))
     bare = stack.enter_context(servers.bare(run.folder))
-    found = [
-        Asked("constant reply", servers.BARE, layout, bare, f"/{SERVICE}/{method}", requests, method)
-        for layout in run.layouts
-        for method in ("One",)
-    ]
+    found = [Asked("constant reply", servers.BARE, layout, bare, ONE, requests) for layout in run.layouts]
     found += [
-        Asked("constant reply, unary method", servers.BARE, layout, bare, UNARY, _texts(), "Unary")
+        Asked("constant reply, unary method", servers.BARE, layout, bare, UNARY, requests, "Unary")
         for layout in run.layouts
     ]
     for name, flags in servers.bare_variants().items():
@@ -43,35 +43,40 @@ def _floor(run: Run, stack: ExitStack) -> list[Asked]:
 
 def _emulator(run: Run, stack: ExitStack, variant: str) -> list[Asked]:
     found = []
-
-    def ask(fixtures: Path | None, **keys: str) -> None:
+    for fixtures, rows in _served(run.folder, run.rules):
         server = stack.enter_context(servers.emulator(run.folder, fixtures, variant))
-        for row, key in keys.items():
-            requests = tuple(questions.requests(key))
-            for layout in run.layouts:
-                found.append(Asked(row, variant, layout, server, questions.COMPLETION, requests))
-                if row.startswith("100 rules, last"):
-                    once = requests[:1]
-                    found.append(Asked(f"{row}, one request", variant, layout, server, questions.COMPLETION, once))
-
-    for count in run.rules:
-        name = f"{count:,} rule{'s' if count > 1 else ''}"
-        keys = {f"{name}, first": questions.FIRST, f"{name}, last": questions.LAST, f"{name}, none": questions.NONE}
-        if count == 1:
-            del keys[f"{name}, last"]
-        ask(questions.fixture(run.folder, count), **keys)
-    ask(questions.fixture(run.folder, 100, patterns=10), **{"100 rules, 10 bare patterns": questions.LAST})
-    ask(None, **{"default reply": questions.NONE})
-    ask(_written(run.folder / "templates.yaml", questions.templates()), template=questions.FIRST)
-    embedding = _written(run.folder / "embedding.yaml", questions.embedding())
-    server = stack.enter_context(servers.emulator(run.folder, embedding, variant))
-    for layout in run.layouts:
-        found.append(Asked("embedding, unary method", variant, layout, server, questions.EMBEDDING, _texts(), "Unary"))
+        for row, requests, expected in rows:
+            kind = (
+                {"path": questions.EMBEDDING, "floor": "Unary"} if row == EMBEDDING else {"path": questions.COMPLETION}
+            )
+            found += [
+                Asked(row, variant, layout, server, requests=requests, expected=expected, **kind)
+                for layout in run.layouts
+            ]
     return found
 
 
-def _texts() -> tuple[bytes, ...]:
-    return tuple(questions.texts())
+_Row = tuple[str, tuple[bytes, ...], bytes]
+
+
+def _served(folder: Path, counts: tuple[int, ...]) -> Iterator[tuple[Path | None, list[_Row]]]:
+    """Fixtures, and the rows that are measured with them: name, requests, and what is in the replies."""
+    by_key = {key: tuple(questions.requests(key)) for key in (questions.FIRST, questions.LAST, questions.NONE)}
+    first, last, none = by_key.values()
+    reply = questions.REPLY.encode()
+    for count in counts:
+        name = f"{count:,} rule{'s' if count > 1 else ''}"
+        rows = [(f"{name}, first", first, reply), (f"{name}, last", last, reply), (f"{name}, none", none, b"")]
+        if count == 1:
+            del rows[1]
+        if count == REPEATED:
+            rows.append((f"{name}, last, one request", last[:1], reply))
+        yield questions.fixture(folder, count), rows
+    yield questions.fixture(folder, 100, patterns=10), [("100 rules, 10 bare patterns", last, reply)]
+    yield None, [("default reply", none, b"")]
+    end = questions.REPLY[-40:].encode()
+    yield _written(folder / "templates.yaml", questions.templates()), [("template", first, end)]
+    yield _written(folder / "embedding.yaml", questions.embedding()), [(EMBEDDING, tuple(questions.texts()), b"")]
 
 
 def _written(path: Path, text: str) -> Path:

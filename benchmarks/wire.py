@@ -1,9 +1,9 @@
 """gRPC calls as prepared HTTP/2 frames over plain sockets: a client that costs a fraction of any server it asks.
 
-A Python client made of grpcio takes about as long for a call as the server does, and on two cores measures itself. This
-one sends prepared bytes, of which only the number of the stream changes, and looks at no more of an answer than where
-its messages begin and end. It is no client for use: one method a connection, no TLS, no compression, and of a failure it
-knows only that it was one. What servers really answer is checked with grpcio (see `servers.checked`).
+A Python client made of grpcio takes about as long for a call as the server does, and on two cores measures itself.
+This one sends prepared bytes, of which only the number of the stream changes, and looks at no more of an answer than
+where its messages begin and end. It is no client for use: one method a connection, no TLS, no compression, and of a
+failure it knows only that it was one. What servers really answer is checked with grpcio (see `servers.checked`).
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class Client:
         calls: int = MOST_STREAMS,
         keep: bool = False,
     ) -> Outcome:
-        """Keep `in_flight` calls under way for so many seconds or calls, whichever is over first, and wait for the last.
+        """Keep `in_flight` calls under way for so many seconds or calls, whichever ends first, and wait for the last.
 
         The outcome's seconds are those of the whole, from the first call sent to the last one ended. With `keep` it has
         each call's time and messages.
@@ -247,9 +247,8 @@ class Client:
 
     def _run(self, outcome: Outcome, in_flight: int, until: float, calls: int, keep: bool) -> None:
         bodies, count, begun, under_way = self._bodies, len(self._bodies), 0, 0
-        idle: list[_Connection] = []  # each as often as it could take another call
-        for n in range(in_flight):
-            idle.append(self._connections[n % len(self._connections)])
+        # Each connection as often as it could take another call.
+        idle = [self._connections[n % len(self._connections)] for n in range(in_flight)]
         while True:
             waiting = []
             for connection in idle:
