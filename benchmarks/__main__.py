@@ -40,6 +40,10 @@ CASES: dict[str, Callable[[Run], list[Figure]]] = {
 }
 
 
+ENGINES = {"aio": (servers.EMULATOR, servers.NO_UVLOOP), "native": (servers.NATIVE,)}
+"""Variants of the emulator by what they are asked for with `--engine`."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, or read what was measured, and tell it in the ways that were asked for."""
     parser = _parser()
@@ -77,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("cases", nargs="*", metavar="CASE", help=f"{', '.join(CASES)} (default: all)")
     add("--rounds", type=_whole, metavar="N", help="how often each server is measured (default: by case, 1 to 15)")
     add("--seconds", type=float, default=0.7, metavar="S", help="how long a load lasts each time (default 0.7)")
-    add(
-        "--engine", action="append", default=[], metavar="NAME", help="emulators to measure: aio, native (default: all)"
-    )
+    add("--engine", action="append", default=[], choices=tuple(ENGINES), help="emulators to measure (default: all)")
     add("--operations", type=_whole, default=20_000, metavar="N", help="operations: how many (default 20,000)")
     add("--rows", type=_whole, default=1_000_000, metavar="N", help="batch: rows of the dataset (default 1,000,000)")
     add("--json", metavar="FILE", help="write the figures there, each round's as well")
@@ -101,8 +103,7 @@ def _measured(args: argparse.Namespace) -> Results:
     found = results.here()
     print(found.about, file=sys.stderr)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fm-emulator-benchmarks"
-    engines = {"aio": (servers.EMULATOR, servers.NO_UVLOOP), "native": (servers.NATIVE,)}
-    chosen = tuple(variant for name in args.engine for variant in engines.get(name, (name,)))
+    chosen = tuple(variant for name in args.engine for variant in ENGINES[name])
     for case in args.cases or CASES:
         with tempfile.TemporaryDirectory() as folder:
             run = Run(

@@ -155,6 +155,11 @@ def number(value: float, unit: str) -> str:
     return f"{text} {unit}".rstrip()
 
 
+def times(ratio: float) -> str:
+    """A ratio in two digits after the point, or two that say something."""
+    return f"{ratio:.2f}" if ratio >= 0.095 else f"{ratio:.2g}"
+
+
 def rows_of(figures: Iterable[Figure]) -> list[list[str]]:
     """A case as a table: a line for each row and server, a column for each measure and for its ratio to the floor."""
     found = list(figures)
@@ -164,8 +169,10 @@ def rows_of(figures: Iterable[Figure]) -> list[list[str]]:
     for measure in measures:
         head += [measure, "ratio"] if measure in with_ratio else [measure]
     lines: dict[tuple[str, str], dict[str, Figure]] = {}
-    for f in found:
-        lines.setdefault((f.row, f.server), {})[f.measure] = f
+    for row in dict.fromkeys(f.row for f in found):
+        for f in found:
+            if f.row == row:
+                lines.setdefault((row, f.server), {})[f.measure] = f
     table = [head]
     for (row, server), by_measure in lines.items():
         line = [row, server]
@@ -174,7 +181,7 @@ def rows_of(figures: Iterable[Figure]) -> list[list[str]]:
             line.append("" if figure is None else number(figure.value, figure.unit))
             if measure in with_ratio:
                 ratio = figure and figure.ratio
-                line.append("" if ratio is None else f"{ratio:.2f}")
+                line.append("" if ratio is None else times(ratio))
         table.append(line)
     return table
 
@@ -189,7 +196,7 @@ def compared(earlier: Results, later: Results) -> list[list[str]]:
             continue
         ratio = ["", "", ""]
         if f.ratio is not None and old.ratio is not None:
-            ratio = [f"{old.ratio:.2f}", f"{f.ratio:.2f}", change(old.ratio, f.ratio, f.better)]
+            ratio = [times(old.ratio), times(f.ratio), change(old.ratio, f.ratio, f.better)]
         values = [number(old.value, old.unit), number(f.value, f.unit), change(old.value, f.value, f.better)]
         table.append([f.case, f.row, f.server, f.measure, *values, *ratio])
     return table
@@ -207,9 +214,12 @@ def change(before: float, after: float, better: str) -> str:
 
 
 def as_text(table: Sequence[Sequence[str]]) -> str:
-    """A table for a terminal; columns that begin with a number stand to the right."""
+    """A table for a terminal; columns of numbers stand to the right."""
     widths = [max(len(line[n]) for line in table) for n in range(len(table[0]))]
-    right = [all(not line[n] or line[n][0] in "+-0123456789" for line in table[1:]) for n in range(len(widths))]
+    right = [
+        bool(head) and all(not line[n] or line[n][0] in "+-0123456789" for line in table[1:])
+        for n, head in enumerate(table[0])
+    ]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if to_the_right else cell.ljust(width)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import servers
+from . import servers, wire
 from .results import LESS, MORE, Figure
 
 _S = TypeVar("_S", bound=Hashable)
@@ -19,7 +19,8 @@ Samples = dict[str, list[float]]
 
 @dataclass
 class Run:
-    """How much is asked: `rounds` of each server, `seconds` of load a round; None is what the case finds right.
+    """How much is asked: `rounds` of each server, `seconds` of load a round; None is what the case finds right. Each
+    server is asked for `warm` seconds before the first, since what compiles as it runs, as Node.js does, needs that.
 
     `folder` is for files of the run; `cache` outlives it. `say` tells a person what is going on, `notes` collects what
     belongs beside the figures.
@@ -30,6 +31,7 @@ class Run:
     say: Callable[[str], object]
     rounds: int | None = None
     seconds: float = 0.7
+    warm: float = 2.0
     operations: int = 20_000
     rows: int = 1_000_000
     rules: tuple[int, ...] = (1, 100, 1_000, 10_000)
@@ -43,8 +45,7 @@ class Run:
     @cached_property
     def variants(self) -> list[str]:
         """The ways to run the emulator that are measured; those that can't be are told of once."""
-        found = servers.variants(self.folder, self.note)
-        return [name for name in found if not self.engines or name in self.engines]
+        return servers.variants(self.folder, self.note, self.engines)
 
     def times(self, default: int) -> int:
         """How many rounds a case has that would have `default`."""
@@ -108,6 +109,9 @@ def under_load(run: Run, case: str, asked: Sequence[Asked], rounds: int, *, mess
     for one in asked:
         for request in (one.requests[0], one.requests[-1]):
             _check(one, servers.checked(one.process.target, one.path, request))
+    for one in {(one.process.name, one.process.target, one.path): one for one in asked}.values():
+        with wire.Client(one.process.target, one.path, one.requests) as client:
+            client.run(64, seconds=run.warm)
     samples = interleaved(rounds, asked, measure)
     floors = {(one.floor, one.layout): samples[one] for one in asked if one.server == servers.BARE}
     made = []

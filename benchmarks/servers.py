@@ -96,7 +96,7 @@ def emulator(folder: Path, fixtures: Path | None = None, variant: str = EMULATOR
 
 def options(variant: str) -> tuple[str, ...]:
     """Options of `serve` that make it this variant."""
-    return ("--engine", "native") if variant == NATIVE else ()
+    return {EMULATOR: (), NO_UVLOOP: (), NATIVE: ("--engine", "native")}[variant]
 
 
 def environment(variant: str, folder: Path) -> dict[str, str]:
@@ -126,24 +126,20 @@ def has_native() -> bool:
     return importlib.util.find_spec("pygrpc_native") is not None
 
 
-def variants(folder: Path, say: Callable[[str], object]) -> list[str]:
-    """The ways in which the emulator can be run here; of those that can't, `say` is told why."""
-    found = [EMULATOR]
-    if has_uvloop():
-        found.append(NO_UVLOOP)
-    else:
-        say("uvloop is not installed: no figures for it")
-    for name in [*found[1:], NATIVE]:
+def variants(folder: Path, say: Callable[[str], object], wanted: Sequence[str] = ()) -> list[str]:
+    """The ways in which the emulator can be run here, all or the `wanted`; of those that can't, `say` is told why."""
+    found = []
+    for name in wanted or (EMULATOR, NO_UVLOOP, NATIVE):
+        if name == NO_UVLOOP and not has_uvloop():
+            say("uvloop is not installed: no figures for it")
+            continue
         try:
             with emulator(folder, None, name) as server:
                 checked(server.target, questions.COMPLETION, questions.requests(questions.NONE)[0])
         except (Unavailable, grpc.RpcError) as failed:
             say(f"{failed}"[:300])
-            if name in found:
-                found.remove(name)
         else:
-            if name not in found:
-                found.append(name)
+            found.append(name)
     return found
 
 
