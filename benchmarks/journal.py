@@ -63,5 +63,5 @@ def _compared(run: Run, server: Any, rounds: int) -> list[Figure]:
 def _measure(run: Run, server: Any, client: wire.Client) -> dict[str, float]:
     before = server.cpu()
     outcome = client.run(64, calls=FITS)
-    run.failed(f"journal: {server.name}", outcome.failed)
+    run.failed(f"journal: {server.name}", outcome)
     return {"throughput": outcome.per_second, "cpu": (server.cpu() - before) / outcome.calls * 1e6}

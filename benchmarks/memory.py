@@ -43,10 +43,10 @@ def measured(run: Run) -> list[Figure]:
 def _followed(run: Run, server: Any, path: str) -> dict[str, float]:
     found = {"idle": server.resident() / 1e6}
     with wire.Client(server.target, path, questions.requests(questions.LAST)) as client:
-        run.failed(f"memory: {server.name}", client.run(64, calls=run.calls).failed)
+        run.failed(f"memory: {server.name}", client.run(64, calls=run.calls))
     found[f"after {run.calls:,} calls"] = server.resident() / 1e6
     with wire.Client(server.target, path, _large()) as client:
-        run.failed(f"memory: {server.name}, large", client.run(16, calls=min(run.calls, 2_000)).failed)
+        run.failed(f"memory: {server.name}, large", client.run(16, calls=min(run.calls, 2_000)))
     found["journal full of large requests"] = server.resident() / 1e6
     return found
 

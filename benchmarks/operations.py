@@ -70,7 +70,7 @@ def _life(run: Run, server: Any) -> dict[str, float]:
         before = server.resident()
         started = client.run(64, calls=run.operations, keep=True)
         held = server.resident() - before
-    run.failed(f"operations: started, {server.name}", started.failed)
+    run.failed(f"operations: started, {server.name}", started)
     ids = _ids(started)
     polled, finished = (_polled(run, server, ids, done=done) for done in (False, True))
     return {
@@ -90,7 +90,10 @@ def _polled(run: Run, server: Any, ids: list[str], *, done: bool) -> wire.Outcom
     get = METHODS[GET].input
     with wire.Client(server.target, GET, [get(operation_id=id_).SerializeToString() for id_ in ids]) as client:
         outcome = client.run(64, calls=len(ids), keep=True)
-    wrong = sum(not messages or Operation.FromString(messages[0]).done is not done for messages in outcome.replies)
-    run.failed(f"operations: {'finished' if done else 'polled'}, {server.name}", wrong)
+    what = f"operations: {'finished' if done else 'polled'}, {server.name}"
+    run.failed(what, outcome)
+    wrong = sum(Operation.FromString(messages[0]).done is not done for messages in outcome.replies if messages)
+    if wrong:
+        run.note(f"{what}: {wrong:,} operations failed to be {'done' if done else 'pending'}")
     outcome.replies.clear()
     return outcome

@@ -57,10 +57,11 @@ class Run:
             self.notes.append(line)
             self.say(line)
 
-    def failed(self, what: str, failed: float) -> None:
+    def failed(self, what: str, outcome: wire.Outcome) -> None:
         """Note calls that failed although none should."""
-        if failed:
-            self.note(f"{what}: {failed:.0f} calls failed")
+        if outcome.failed:
+            why = ", ".join(f"{count} {reason}" for reason, count in outcome.why.items())
+            self.note(f"{what}: of {outcome.calls:,} calls {outcome.failed:,} failed: {why}")
 
 
 def interleaved(rounds: int, subjects: Sequence[_S], measure: Callable[[_S], dict[str, float]]) -> dict[_S, Samples]:
@@ -98,7 +99,7 @@ def under_load(run: Run, case: str, asked: Sequence[Asked], rounds: int, *, mess
 
     def measure(one: Asked) -> dict[str, float]:
         load = servers.loaded(one.process, one.path, one.requests, seconds=run.seconds, layout=one.layout)
-        run.failed(f"{case}: {one.row}, {one.server}, {one.layout}", load.failed)
+        run.failed(f"{case}: {one.row}, {one.server}, {one.layout}", load.outcome)
         if load.client > 0.9:
             run.note(f"{case}: {one.row}, {one.server}, {one.layout}: the client was the limit")
         if not messages:

@@ -184,7 +184,7 @@ class Load:
     messages_per_second: float
     cpu: float
     client: float
-    failed: int
+    outcome: wire.Outcome
 
 
 def loaded(
@@ -208,7 +208,7 @@ def loaded(
         outcome.messages / outcome.seconds,
         cpu / outcome.calls * 1e6,
         outcome.client_cpu / outcome.seconds,
-        outcome.failed,
+        outcome,
     )
 
 

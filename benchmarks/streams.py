@@ -63,7 +63,7 @@ def _late(
     with servers.laid_out(server, run.layouts[0]), wire.Client(server.target, path, requests) as client:
         client.run(min(count, 10), calls=min(count, 10))
         outcome = client.run(count, calls=count, keep=True)
-    run.failed(f"pacing: {count} streams, {name}", outcome.failed)
+    run.failed(f"pacing: {count} streams, {name}", outcome)
     short = sum(len(messages) != CHUNKS for messages in outcome.replies)
     if short:
         run.note(f"pacing: {count} streams, {name}: {short} streams had not {CHUNKS} chunks")

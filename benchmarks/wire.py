@@ -13,6 +13,7 @@ import selectors
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -44,6 +45,8 @@ class Outcome:
     messages: int = 0
     seconds: float = 0.0
     client_cpu: float = 0.0
+    why: Counter[str] = field(default_factory=Counter)
+    """What failed calls came to, as far as it is known here."""
     times: list[float] = field(default_factory=list)
     replies: list[list[bytes]] = field(default_factory=list)
 
@@ -137,8 +140,8 @@ class _Connection:
             self.socket.sendall(b"".join(self.out))
             self.out.clear()
 
-    def receive(self) -> Iterator[tuple[float, list[bytes], bool]]:
-        """Read what is there; of each call that has ended: when it was sent, its data, whether it ended well."""
+    def receive(self) -> Iterator[tuple[float, list[bytes], str]]:
+        """Read what is there; of each call that has ended: when it was sent, its data, what was wrong if anything."""
         got = self.socket.recv(1 << 18)
         if not got:
             raise WireError("the server closed the connection")
@@ -157,15 +160,15 @@ class _Connection:
                 if size:
                     streams[stream][1].append(got[body:after])
                 if flags & END_STREAM:  # without trailers, so without a status
-                    yield (*streams.pop(stream), False)
+                    yield (*streams.pop(stream), "ended without trailers")
             elif kind == HEADERS:
                 if flags & END_STREAM:
                     sent, data = streams.pop(_UNSIGNED.unpack_from(got, at + 5)[0])
-                    yield sent, data, True
+                    yield sent, data, ""
             elif kind == RST_STREAM:
                 ended = streams.pop(_UNSIGNED.unpack_from(got, at + 5)[0], None)
                 if ended is not None:
-                    yield (*ended, False)
+                    yield (*ended, f"reset with code {_UNSIGNED.unpack_from(got, body)[0]}")
             else:
                 self._about_itself(kind, flags, got[at:after])
             at = after
@@ -273,10 +276,10 @@ class Client:
                 raise TimeoutError(f"no answer for 30 s to {under_way} calls")
             for key, _ in ready:
                 connection = key.data
-                for sent, data, well in connection.receive():
+                for sent, data, wrong in connection.receive():
                     under_way -= 1
                     idle.append(connection)
-                    _count(outcome, sent, data, well, keep)
+                    _count(outcome, sent, data, wrong, keep)
 
 
 def prepared(request: bytes) -> tuple[bytes, bytes]:
@@ -288,13 +291,14 @@ def _around_the_number(whole: bytes) -> tuple[bytes, bytes]:
     return whole[:5], whole[9:]
 
 
-def _count(outcome: Outcome, sent: float, data: list[bytes], well: bool, keep: bool) -> None:
-    messages = messages_in(b"".join(data)) if well else None
+def _count(outcome: Outcome, sent: float, data: list[bytes], wrong: str, keep: bool) -> None:
+    messages = None if wrong else messages_in(b"".join(data))
     outcome.calls += 1
     if keep:
         outcome.times.append(time.perf_counter() - sent)
         outcome.replies.append(messages or [])
-    if not messages:  # a status of its own, or broken off
-        outcome.failed += 1
-    else:
+    if messages:
         outcome.messages += len(messages)
+        return
+    outcome.failed += 1
+    outcome.why[wrong or ("a status without a message" if messages is not None else "broken messages")] += 1
