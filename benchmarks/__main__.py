@@ -105,6 +105,7 @@ def _measured(args: argparse.Namespace) -> Results:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fm-emulator-benchmarks"
     chosen = tuple(variant for name in args.engine for variant in ENGINES[name])
     for case in args.cases or CASES:
+        print(f"{case} ...", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as folder:
             run = Run(
                 Path(folder),

@@ -85,6 +85,7 @@ def _handlers(raw: bool) -> dict[str, Any]:
 
 
 async def _serve(ready: str, raw: bool, native: bool) -> None:
+    server: Any
     if native:
         import pygrpc_native.aio
 

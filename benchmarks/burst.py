@@ -42,7 +42,7 @@ def _burst(run: Run, subjects: dict[str, tuple[Any, str]], name: str) -> dict[st
     server, path = subjects[name]
     requests = questions.requests(questions.LAST)
     with grpc.insecure_channel(server.target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        call = channel.unary_unary(path, None, None)  # a stream of one message is the same on the wire
+        call: Any = channel.unary_unary(path, None, None)  # a stream of one message is the same on the wire
         call(requests[0], timeout=60)
         began = time.perf_counter()
         under_way = [call.future(requests[n % len(requests)], timeout=120) for n in range(run.calls)]

@@ -44,7 +44,7 @@ def _latency(run: Run, subjects: dict[str, tuple[Any, str]], name: str) -> dict[
     calls, times = min(CALLS, run.calls), []
     options = [("grpc.use_local_subchannel_pool", 1)]
     with servers.laid_out(server, servers.BOTH), grpc.insecure_channel(server.target, options=options) as channel:
-        call = channel.unary_stream(path, None, None)
+        call: Any = channel.unary_stream(path, None, None)
         for n in range(calls + 20):
             began = time.perf_counter()
             for _ in call(requests[n % len(requests)], timeout=60):

@@ -138,8 +138,9 @@ def _panels(found: Results, case: str) -> list[Panel]:
             if f.measure == measure and f.ratio and not itself and not f.row.endswith(f", {servers.BOTH}"):
                 rows.setdefault(f.row.removesuffix(f", {servers.EACH}"), []).append(f)
         if rows:
-            unit, better = next((f.unit, f.better) for figures in rows.values() for f in figures)
-            panels.append(Panel(f"{case}: {measure}, {unit}, {better} is better", rows))
+            shown = [f for figures in rows.values() for f in figures]
+            units = " or ".join(dict.fromkeys(f.unit for f in shown))
+            panels.append(Panel(f"{case}: {measure}, {units}, {shown[0].better} is better", rows))
     return panels
 
 

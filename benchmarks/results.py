@@ -180,7 +180,7 @@ def rows_of(figures: Iterable[Figure]) -> list[list[str]]:
             figure = by_measure.get(measure)
             line.append("" if figure is None else number(figure.value, figure.unit))
             if measure in with_ratio:
-                ratio = figure and figure.ratio
+                ratio = None if figure is None else figure.ratio
                 line.append("" if ratio is None else times(ratio))
         table.append(line)
     return table

@@ -145,7 +145,7 @@ def variants(folder: Path, say: Callable[[str], object], wanted: Sequence[str] =
 
 def bare_variants() -> dict[str, tuple[str, ...]]:
     """Bare servers that can be run here besides BARE, with the flags of each."""
-    found = {f"{BARE}, raw bytes": ("--raw",)}
+    found: dict[str, tuple[str, ...]] = {f"{BARE}, raw bytes": ("--raw",)}
     if has_uvloop():
         found[f"{BARE} + uvloop"] = ("--uvloop",)
     if has_native():
@@ -216,4 +216,5 @@ def checked(target: str, path: str, request: bytes) -> list[bytes]:
     """The messages that a real client gets. Raises grpc.RpcError for a status that isn't OK."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(target, options=options) as channel:
-        return list(channel.unary_stream(path, None, None)(request, timeout=60))
+        call: Any = channel.unary_stream(path, None, None)
+        return list(call(request, timeout=60))

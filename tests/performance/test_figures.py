@@ -133,7 +133,7 @@ def test_many_rules_are_compared_with_one_in_the_same_rounds() -> None:
 
 
 def test_the_bare_server_is_compared_with_an_emulator_that_has_no_uvloop_either() -> None:
-    last = {"row": f"100 rules, last, {servers.EACH}", "floor": (100.0,)}
+    last: dict[str, Any] = {"row": f"100 rules, last, {servers.EACH}", "floor": (100.0,)}
 
     told = table_of(figure(110, **last), figure(80, server=servers.NO_UVLOOP, **last))
 
