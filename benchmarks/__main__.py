@@ -40,7 +40,7 @@ CASES: dict[str, Callable[[Run], list[Figure]]] = {
 }
 
 
-ENGINES = {"aio": (servers.EMULATOR, servers.NO_UVLOOP), "native": (servers.NATIVE,)}
+ENGINES = {"grpc.aio": (servers.EMULATOR, servers.NO_UVLOOP), "native": (servers.NATIVE,)}
 """Variants of the emulator by what they are asked for with `--engine`."""
 
 

@@ -18,7 +18,7 @@ GET = "/yandex.cloud.operation.OperationService/Get"
 WARM = 2_000
 """Operations and calls that come first, so that what is made once, the full journal among it, is not counted."""
 
-ROWS = {"reply prepared at load": False, "reply from a template": True}
+ROWS = {"prepared at load": False, "from a template": True}
 
 
 def measured(run: Run) -> list[Figure]:
@@ -34,7 +34,7 @@ def measured(run: Run) -> list[Figure]:
         floor = tuple(samples[servers.BARE]["calls"])
         for name in run.variants:
             found = samples[name]
-            whole = f"{run.operations:,} operations, {row}"
+            whole = f"{run.operations:,}, reply {row}"
             memory = tuple(found["bytes"])
             figures.append(Figure("operations", whole, name, "memory", "B/operation", LESS, memory))
             figures += [

@@ -18,7 +18,7 @@ from .results import MORE, Figure, Results, number, times
 
 FORMATS = (".svg", ".png")
 MARGIN, GAP, PANEL = 28, 36, 620
-LABELS, VALUES = 236, 126
+LABELS, VALUES = 250, 126
 WIDTH = 2 * MARGIN + GAP + 2 * PANEL
 BAR, BETWEEN, HEAD, SIZE = 15, 7, 56, 12
 INK, FAINT, RULE = "#1f2328", "#6e7781", "#d8dee4"

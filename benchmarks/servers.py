@@ -100,12 +100,12 @@ def options(variant: str) -> tuple[str, ...]:
 
 
 def environment(variant: str, folder: Path) -> dict[str, str]:
-    """What makes it this variant in the environment of the process: one without uvloop can't import it."""
+    """What makes it this variant in the environment of the process: one without uvloop can't find it."""
     if variant != NO_UVLOOP:
         return {}
     hidden = folder / "without-uvloop"
     hidden.mkdir(exist_ok=True)
-    (hidden / "uvloop.py").write_text('raise ImportError("uvloop is hidden from this process")\n')
+    (hidden / "sitecustomize.py").write_text('import sys\n\nsys.modules["uvloop"] = None\n')
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(hidden), os.environ.get("PYTHONPATH"))))}
 
 

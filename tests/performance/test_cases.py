@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,19 @@ def test_an_engine_that_is_not_there_is_left_out_and_told_of(tmp_path: Path) -> 
         servers.options(missing)
     assert servers.variants(tmp_path, told.append, (servers.EMULATOR,)) == [servers.EMULATOR]
     assert told == []
+
+
+@pytest.mark.slow
+def test_a_process_that_is_to_run_without_uvloop_does_not_find_it(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "uvloop.py").write_text("")
+    find = "import importlib.util; print(importlib.util.find_spec('uvloop') is not None)"
+
+    def found(variant: str) -> str:
+        environment = servers.environment(variant, tmp_path)
+        path = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), str(tmp_path / "site"))))
+        run = subprocess.run([sys.executable, "-c", find], env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+        return run.stdout.decode().strip()
+
+    assert found(servers.EMULATOR) == "True"
+    assert found(servers.NO_UVLOOP) == "False"
