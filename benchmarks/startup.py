@@ -81,7 +81,7 @@ def measured(run: Run) -> list[Figure]:
 
 def _ended(command: list[str]) -> float:
     began = time.perf_counter()
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, env=_environment())
     return time.perf_counter() - began
 
 
@@ -114,7 +114,7 @@ def one(command: list[str], folder: Path, environment: dict[str, str]) -> Start:
     ready = folder / "ready"
     ready.unlink(missing_ok=True)
     began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, **environment})
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**_environment(), **environment})
     try:
         while not ready.exists():
             if process.poll() is not None:
@@ -125,6 +125,11 @@ def one(command: list[str], folder: Path, environment: dict[str, str]) -> Start:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """So that there is bytecode, as pip and the image leave it: the first round, which is not counted, writes it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _resident(pid: int) -> int:

@@ -23,7 +23,7 @@ MEASURES = {
     "latency": {"p50", "p99"},
     "memory": {"resident"},
     "journal": {"throughput", "cpu"},
-    "operations": {"memory", "started", "polled", "finished"},
+    "operations": {"memory", "started", "last quarter started", "polled", "finished"},
     "batch": {"time", "p50", "p99", "worst", "rows", "resident at most", "and in processes beside"},
 }
 NO_FLOOR_OF_THEIR_OWN = ("journal", "operations", "batch")
