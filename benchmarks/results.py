@@ -16,7 +16,18 @@ from typing import Any
 MORE, LESS = "more", "less"
 """Which is better."""
 
-_PACKAGES = ("fm-emulator", "grpcio", "protobuf", "uvloop", "pygrpc-native", "msgspec", "regex", "pyarrow")
+_PACKAGES = (
+    "fm-emulator",
+    "grpcio",
+    "protobuf",
+    "uvloop",
+    "h2corn",
+    "pygrpc-native",
+    "ahocorasick-rs",
+    "msgspec",
+    "regex",
+    "pyarrow",
+)
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,8 @@ def has_uvloop() -> bool:
     return importlib.util.find_spec("uvloop") is not None
 
 
-def has_native() -> bool:
-    """Whether the library of the native engine is installed."""
+def has_pygrpc_native() -> bool:
+    """Whether pygrpc-native is installed, which serves grpcio's servicers from Rust."""
     return importlib.util.find_spec("pygrpc_native") is not None
 
 
@@ -148,7 +148,7 @@ def bare_variants() -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {f"{BARE}, raw bytes": ("--raw",)}
     if has_uvloop():
         found[f"{BARE} + uvloop"] = ("--uvloop",)
-    if has_native():
+    if has_pygrpc_native():
         found["bare pygrpc-native"] = ("--native",)
     return found
 
