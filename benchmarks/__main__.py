@@ -1,98 +1,150 @@
-"""Benchmarks: `python -m benchmarks [CASE ...] [--rounds N] [--rows N] [--operations N] [--json
-FILE]`; all cases if none is named.
+"""Benchmarks: `python -m benchmarks [CASE ...]`; everything if no case is named. `--help` has the options.
 
-Figures of one machine mean little on another; ratios travel better, so that is what is compared. `start` runs beside a
-bare grpc.aio server, interleaved, and prints the medians of the ratios with the absolute medians beside them; `batch`
-compares the latency of other calls during a large batch with that before it; `operations` compares the rates of equal
-quarters.
+Figures of one machine mean little on another; ratios travel better, so that is what is compared. Servers are measured
+in turns, each once a round and another one first in each, beside a bare grpc.aio server with a constant reply; what is
+told are medians, and of ratios the medians of each round's.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
+import os
+import signal
+import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from . import startup
+from . import burst, goals, journal, latency, memory, npm, operations, plot, results, servers, startup, streams, unary
+from .results import Figure, Results
+from .run import Run
 
-CASES = {"no fixtures": 0, "10 rules": 10, "10000 rules": 10_000}
+
+def _batch(run: Run) -> list[Figure]:
+    from . import batch  # pyarrow takes its time
+
+    return batch.figures(run)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="start, batch, operations (default: all)")
-    parser.add_argument("--rounds", type=int, default=15, help="start: runs of each server (default 15)")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="batch: rows of the dataset (default 1,000,000)")
-    parser.add_argument("--operations", type=int, default=1_000_000, help="operations: how many (default 1,000,000)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
-    args = parser.parse_args()
-    figures: dict[str, Any] = {}
-    print(f"Python {platform.python_version()}, {platform.machine()}")
-    cases = ("start", "batch", "operations")
-    for case in args.cases or cases:
-        if case not in cases:
-            parser.error(f"no such case: {case}; there are {', '.join(cases)}")
+CASES: dict[str, Callable[[Run], list[Figure]]] = {
+    "start": startup.measured,
+    "unary": unary.measured,
+    "stream": streams.measured,
+    "npm": npm.measured,
+    "pacing": streams.paced,
+    "burst": burst.measured,
+    "latency": latency.measured,
+    "memory": memory.measured,
+    "journal": journal.measured,
+    "operations": operations.measured,
+    "batch": _batch,
+}
+
+
+ENGINES = {"grpc.aio": (servers.EMULATOR, servers.NO_UVLOOP), "native": (servers.NATIVE,)}
+"""Variants of the emulator by what they are asked for with `--engine`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, or read what was measured, and tell it in the ways that were asked for."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    unknown = [case for case in args.cases if case not in CASES]
+    if unknown:
+        parser.error(f"no such case: {unknown[0]}; there are {', '.join(CASES)}")
+    try:
+        earlier = results.from_json(Path(args.compare).read_text()) if args.compare else None
+        found = results.from_json(Path(args.read).read_text()) if args.read else None
+    except (OSError, ValueError) as failed:
+        parser.error(str(failed))
+    if args.plot and Path(args.plot).suffix not in plot.FORMATS:
+        parser.error(f"--plot: {args.plot} is to end in {' or '.join(plot.FORMATS)}")
+    if found is None:
+        found = _measured(args)
+        if args.json:
+            Path(args.json).write_text(results.to_json(found), encoding="utf-8")
+    if args.markdown:
+        print(_markdown(found))
+    elif args.read:
+        print(_text(found))
+    print(f"\n{results.as_text(goals.table(found))}" if not args.markdown else "")
+    if earlier is not None:
+        print(f"\nsince {earlier.about}")
+        print(results.as_text(results.compared(earlier, found)))
+    if args.plot:
+        plot.write(found, Path(args.plot))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n\n")[2])
+    add = parser.add_argument
+    add("cases", nargs="*", metavar="CASE", help=f"{', '.join(CASES)} (default: all)")
+    add("--rounds", type=_whole, metavar="N", help="how often each server is measured (default: by case, 1 to 15)")
+    add("--seconds", type=float, default=0.7, metavar="S", help="how long a load lasts each time (default 0.7)")
+    add("--engine", action="append", default=[], choices=tuple(ENGINES), help="emulators to measure (default: all)")
+    add("--operations", type=_whole, default=20_000, metavar="N", help="operations: how many (default 20,000)")
+    add("--rows", type=_whole, default=1_000_000, metavar="N", help="batch: rows of the dataset (default 1,000,000)")
+    add("--json", metavar="FILE", help="write the figures there, each round's as well")
+    add("--read", metavar="FILE", help="measure nothing; tell what was written there with --json")
+    add("--compare", metavar="FILE", help="tell what changed since that run")
+    add("--markdown", action="store_true", help="tables ready to be put on a page")
+    add("--plot", metavar="FILE", help=f"a picture of the ratios: {', '.join(plot.FORMATS)}")
+    return parser
+
+
+def _whole(text: str) -> int:
+    number = int(text.replace(",", "").replace("_", ""))
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _measured(args: argparse.Namespace) -> Results:
+    found = results.here()
+    print(found.about, file=sys.stderr)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fm-emulator-benchmarks"
+    chosen = tuple(variant for name in args.engine for variant in ENGINES[name])
+    for case in args.cases or CASES:
+        print(f"{case} ...", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            if case == "operations":
-                figures[case] = _operations(Path(folder), args.operations)
+            run = Run(
+                Path(folder),
+                cache,
+                lambda line: print(line, file=sys.stderr),
+                args.rounds,
+                args.seconds,
+                args.operations,
+                args.rows,
+                engines=chosen,
+                notes=found.notes,
+            )
+            try:
+                figures = CASES[case](run)
+            except servers.Unavailable as missing:
+                run.note(str(missing))
                 continue
-            figures[case] = _start(Path(folder), args.rounds) if case == "start" else _batch(Path(folder), args.rows)
-    if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+        found.figures += figures
+        if not args.markdown:
+            print(f"\n{case}\n{results.as_text(results.rows_of(figures))}", flush=True)
+    return found
 
 
-def _start(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
-    rows = {name: measured(n, folder, rounds if n < 1000 else 3) for name, n in CASES.items()}
-    print(f"\nstart to serving, {rounds} rounds; ratios to bare grpc.aio")
-    print(f"{'':<14}{'start':>9}{'bare':>9}{'ratio':>8}{'memory':>12}{'bare':>10}{'ratio':>8}")
-    for name, row in rows.items():
-        print(
-            f"{name:<14}{row['start_ms']:>6.0f} ms{row['bare_start_ms']:>6.0f} ms{row['start_ratio']:>8.2f}"
-            f"{row['memory_mb']:>9.1f} MB{row['bare_memory_mb']:>7.1f} MB{row['memory_ratio']:>8.2f}"
-        )
-    return rows
+def _text(found: Results) -> str:
+    parts = [found.about, *found.notes]
+    parts += [f"\n{case}\n{results.as_text(results.rows_of(found.of(case)))}" for case in found.cases]
+    return "\n".join(parts)
 
 
-def _batch(folder: Path, rows: int) -> dict[str, Any]:
-    from . import batch
-
-    figures = batch.measured(rows, folder)
-    print("\nbatch; ratios to the latency before")
-    print(batch.shown(figures))
-    return figures
-
-
-def _operations(folder: Path, n: int) -> dict[str, Any]:
-    from . import operations
-
-    print("\noperations; rates of equal quarters")
-    figures = {"router": operations.through_the_router(n), "socket": operations.over_a_socket(n // 5, folder)}
-    for name, row in figures.items():
-        print(operations.shown(name, row))
-    return figures
-
-
-def measured(rules: int, folder: Path, rounds: int) -> dict[str, float]:
-    """Start to serving (process start until the first call is answered) and resident memory then, both servers."""
-    command = startup.emulator_command(rules, folder)
-    ours, bare = [], []
-    for _ in range(rounds + 1):
-        bare.append(startup.run(startup.bare_command(folder), folder))
-        ours.append(startup.run(command, folder))
-    ours, bare = ours[1:], bare[1:]  # the first round fills caches
-    return {
-        "start_ms": statistics.median(o.seconds for o in ours) * 1000,
-        "bare_start_ms": statistics.median(b.seconds for b in bare) * 1000,
-        "start_ratio": statistics.median(o.seconds / b.seconds for o, b in zip(ours, bare, strict=True)),
-        "memory_mb": statistics.median(o.bytes for o in ours) / 1e6,
-        "bare_memory_mb": statistics.median(b.bytes for b in bare) / 1e6,
-        "memory_ratio": statistics.median(o.bytes / b.bytes for o, b in zip(ours, bare, strict=True)),
-    }
+def _markdown(found: Results) -> str:
+    parts = [found.about + "."]
+    parts += [f"### `{case}`\n\n{results.as_markdown(results.rows_of(found.of(case)))}" for case in found.cases]
+    parts.append(f"### Goals\n\n{results.as_markdown(goals.table(found))}")
+    if found.notes:
+        parts.append("\n".join(f"- {note}" for note in found.notes))
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers are ended, too
+    sys.exit(main())

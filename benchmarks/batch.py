@@ -1,4 +1,4 @@
-"""A large dataset through a batch, and what other calls notice of it: time of each step, peak memory, latency.
+"""`batch`: a large dataset through a batch, and what other calls notice of it: time of each step, peak memory, latency.
 
 The latency of unary completions, one at a time, is measured before, and then during each step; their ratio is what to
 compare. Memory is the resident set of the server and of the processes that it starts, sampled every 20 ms.
@@ -23,6 +23,10 @@ import pyarrow.parquet as pq
 
 from emulator.api import METHODS, CompletionRequest, message_class
 
+from . import servers
+from .results import LESS, MORE, Figure
+from .run import Run
+
 _DATASETS = "/yandex.cloud.ai.dataset.v1.DatasetService/"
 _TASKS = "/yandex.cloud.ai.batch_inference.v1.BatchInferenceService/"
 _FM = "/yandex.cloud.ai.foundation_models.v1."
@@ -42,6 +46,30 @@ rules:
     reply: {error: {code: INVALID_ARGUMENT, message: bad row}}
 """
 QUESTIONS = ("Привет, как дела?", "Какая погода в городе сегодня?", "Расскажи о слонах и зебрах")
+
+
+def figures(run: Run) -> list[Figure]:
+    """Rows a second of a batch, memory, and the latency of other calls in each step beside that before."""
+    found = measured(run.rows, run.folder)
+    before, rows = found["steps"]["before"], f"{run.rows:,} rows"
+
+    def figure(
+        row: str, measure: str, unit: str, value: float, floor: float | None = None, better: str = LESS
+    ) -> Figure:
+        return Figure(
+            "batch", row, servers.EMULATOR, measure, unit, better, (value,), () if floor is None else (floor,)
+        )
+
+    made = []
+    for name, step in found["steps"].items():
+        row = f"{rows}: {name}"
+        made.append(figure(row, "time", "s", step["seconds"]))
+        made += [figure(row, at, "ms", step[f"{at}_ms"], before[f"{at}_ms"]) for at in ("p50", "p99")]
+        made.append(figure(row, "worst", "ms", step["worst_ms"]))
+    made.append(figure(rows, "rows", "/s", run.rows / found["steps"]["batch"]["seconds"], better=MORE))
+    made.append(figure(rows, "resident at most", "MB", found["server_peak_mb"], found["idle_mb"]))
+    made.append(figure(rows, "and in processes beside", "MB", found["workers_peak_mb"]))
+    return made
 
 
 def measured(rows: int, folder: Path) -> dict[str, Any]:
@@ -248,19 +276,3 @@ def _serving(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     finally:
         process.terminate()
         process.wait()
-
-
-def shown(figures: dict[str, Any]) -> str:
-    """The figures as a table."""
-    before = figures["steps"]["before"]
-    lines = [
-        f"{figures['rows']:,} rows, {figures['source_mb']:.0f} MB; resident: {figures['idle_mb']:.0f} MB idle, "
-        f"{figures['server_peak_mb']:.0f} MB at most, {figures['workers_peak_mb']:.0f} MB in processes beside",
-        f"{'step':<10}{'time':>9}{'p50':>10}{'ratio':>8}{'p99':>10}{'ratio':>8}{'worst':>10}",
-    ]
-    for name, step in figures["steps"].items():
-        lines.append(
-            f"{name:<10}{step['seconds']:>7.1f} s{step['p50_ms']:>7.2f} ms{step['p50_ms'] / before['p50_ms']:>8.2f}"
-            f"{step['p99_ms']:>7.2f} ms{step['p99_ms'] / before['p99_ms']:>8.2f}{step['worst_ms']:>7.1f} ms"
-        )
-    return "\n".join(lines)

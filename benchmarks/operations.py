@@ -1,159 +1,105 @@
-"""Many operations: begun, polled while they wait, told when they are done; how fast, and how much memory they take.
-
-Twice: in one process through the router, which is what the emulator itself costs, and over a socket, with a client in a
-process of its own. The memory is the resident set's growth; that of each operation is the growth by their number. Rates
-of equal quarters tell whether anything grows with the number of operations.
-"""
+"""`operations`: many of them started, all asked for while they are pending, and asked for again when they are done."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+import functools
+from contextlib import ExitStack
 from typing import Any
 
-import grpc.aio
+from emulator.api import METHODS, Operation
 
-from emulator import Emulator
-from emulator.api import METHODS, CompletionRequest, GetOperationRequest
-from emulator.call import Call
+from . import questions, servers, wire
+from .bare import SERVICE
+from .results import LESS, MORE, Figure
+from .run import Run, interleaved
 
-_CREATE = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
-_GET = "/yandex.cloud.operation.OperationService/Get"
-_AT_ONCE = 50
-RULE = {
-    "rules": [{"when": {"question": {"contains": "вопрос"}}, "reply": {"text": "Ответ. " * 40}, "operation": {}}],
-}
-Ask = Callable[[str, bytes], Awaitable[bytes]]
+START = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
+GET = "/yandex.cloud.operation.OperationService/Get"
+WARM = 2_000
+"""Operations and calls that come first, so that what is made once, the full journal among it, is not counted."""
 
-
-def through_the_router(n: int) -> dict[str, Any]:
-    """The figures of `n` operations in this process."""
-    return asyncio.run(_through_the_router(n))
+ROWS = {"prepared at load": False, "from a template": True}
 
 
-def over_a_socket(n: int, folder: Path) -> dict[str, Any]:
-    """The figures of `n` operations of a server in a process of its own."""
-    rules, ready = folder / "rules.yaml", folder / "ready"
-    rules.write_text(json.dumps(RULE))
-    command = [sys.executable, "-m", "emulator", "serve", "--fixtures", str(rules), "--port", "0", "--frozen"]
-    server = subprocess.Popen([*command, "--ready-file", str(ready), "--log-level", "warning"])
-    try:
-        while not ready.exists():
-            time.sleep(0.05)
-        return asyncio.run(_over_a_socket(n, json.loads(ready.read_text())["grpc"], server.pid))
-    finally:
-        server.terminate()
-        server.wait()
+def measured(run: Run) -> list[Figure]:
+    """Bytes of resident memory for each pending operation; how many are started, polled and finished a second, beside
+    unary calls of a bare server; of the last quarter beside the first, since that must not depend on how many there
+    are. One round unless asked for more.
+    """
+    figures = []
+    for row, template in ROWS.items():
+        fixtures = run.folder / f"operations-{template}.yaml"
+        fixtures.write_text(questions.pending(template), encoding="utf-8")
+        measure = functools.partial(_measure, run, fixtures)
+        samples = interleaved(run.times(1), (servers.BARE, *run.variants), measure)
+        floor = tuple(samples[servers.BARE]["calls"])
+        for name in run.variants:
+            found = samples[name]
+            whole = f"{run.operations:,}, reply {row}"
+            memory = tuple(found["bytes"])
+            figures.append(Figure("operations", whole, name, "memory", "B/operation", LESS, memory))
+            last, first = tuple(found["last"]), tuple(found["first"])
+            figures.append(Figure("operations", whole, name, "last quarter started", "calls/s", MORE, last, first))
+            figures += [
+                Figure("operations", whole, name, what, "calls/s", MORE, tuple(found[what]), floor)
+                for what in ("started", "polled", "finished")
+            ]
+    return figures
 
 
-async def _through_the_router(n: int) -> dict[str, Any]:
-    emulator = Emulator(fixtures=RULE, frozen=True)
-    emulator.sessions.open()
-    emulator._health = _Nothing()  # type: ignore[assignment]
-    router = emulator._routed()
-
-    async def ask(method: str, request: bytes) -> bytes:
-        (message,) = [message async for message in router.answer(Call(method, request, (), "ipv4:127.0.0.1:1"))]
-        return message
-
-    async def wait() -> None:
-        await emulator.sessions.default.clock.advance(10**10)
-
-    return await _run(n, ask, wait, os.getpid(), 1)
-
-
-async def _over_a_socket(n: int, target: str, pid: int) -> dict[str, Any]:
-    async with grpc.aio.insecure_channel(target) as channel:
-        methods = {path: channel.unary_unary(path) for path in (_CREATE, _GET, _ADVANCE)}
-
-        async def ask(method: str, request: bytes) -> bytes:
-            answer: bytes = await methods[method](request)
-            return answer
-
-        async def wait() -> None:
-            request = METHODS[_ADVANCE].input()
-            request.by.seconds = 10
-            await ask(_ADVANCE, request.SerializeToString())
-
-        return await _run(n, ask, wait, pid, _AT_ONCE)
+def _measure(run: Run, fixtures: Any, name: str) -> dict[str, float]:
+    with ExitStack() as stack:
+        if name == servers.BARE:
+            server = stack.enter_context(servers.bare(run.folder))
+            load = servers.loaded(
+                server,
+                f"/{SERVICE}/Unary",
+                questions.requests(questions.FIRST),
+                seconds=run.seconds,
+                layout=run.layouts[0],
+            )
+            return {"calls": load.per_second}
+        server = stack.enter_context(servers.emulator(run.folder, fixtures, name))
+        with servers.laid_out(server, run.layouts[0]):
+            return _life(run, server)
 
 
-async def _run(n: int, ask: Ask, wait: Callable[[], Awaitable[None]], pid: int, at_once: int) -> dict[str, Any]:
-    ids: list[str] = [""] * n
-    operation = METHODS[_GET].output
-
-    async def begin(i: int) -> None:
-        ids[i] = operation.FromString(await ask(_CREATE, _request(i))).id
-
-    async def get(i: int) -> bool:
-        raw = await ask(_GET, GetOperationRequest(operation_id=ids[i]).SerializeToString())
-        return bool(operation.FromString(raw).done)
-
-    await ask(_CREATE, _request(-1))
-    before = _resident(pid)
-    begun = await _quarters(n, begin, at_once)
-    memory = _resident(pid) - before
-    polled = await _quarters(n, get, at_once)
-    await wait()
-    told = await _quarters(n, get, at_once)
-    assert await get(0)
-    assert await get(n - 1)
+def _life(run: Run, server: Any) -> dict[str, float]:
+    requests = questions.requests(questions.FIRST)
+    with wire.Client(server.target, START, requests) as client:
+        ids = _ids(client.run(64, calls=min(WARM, run.operations), keep=True))
+        _polled(run, server, ids, done=False)
+        client.run(64, calls=min(WARM, run.operations))  # the journal is full of these again, not of Gets
+        before = server.resident()
+        quarters = [client.run(64, calls=max(1, run.operations // 4), keep=True) for _ in range(4)]
+        held = server.resident() - before
+    for quarter in quarters:
+        run.failed(f"operations: started, {server.name}", quarter)
+    ids = [id_ for quarter in quarters for id_ in _ids(quarter)]
+    polled, finished = (_polled(run, server, ids, done=done) for done in (False, True))
     return {
-        "operations": n,
-        "bytes_each": memory / n,  # the ids that the client keeps are in it where both are one process
-        "rss_mb": _resident(pid) / 1e6,
-        "per_second": {"begun": begun, "polled": polled, "told": told},
+        "bytes": held / max(1, len(ids)),
+        "started": len(ids) / sum(quarter.seconds for quarter in quarters),
+        "first": quarters[0].per_second,
+        "last": quarters[-1].per_second,
+        "polled": polled.per_second,
+        "finished": finished.per_second,
     }
 
 
-async def _quarters(n: int, work: Callable[[int], Awaitable[Any]], at_once: int) -> list[float]:
-    """How many a second, for each quarter of `n`."""
-    rates = []
-    for quarter in range(4):
-        numbers = iter(range(n * quarter // 4, n * (quarter + 1) // 4))
-
-        async def worker(numbers: Any = numbers) -> None:
-            for i in numbers:
-                await work(i)
-
-        began = time.perf_counter()
-        await asyncio.gather(*(worker() for _ in range(at_once)))
-        rates.append(n / 4 / (time.perf_counter() - began))
-    return rates
+def _ids(outcome: wire.Outcome) -> list[str]:
+    return [Operation.FromString(messages[0]).id for messages in outcome.replies if messages]
 
 
-def _request(i: int) -> bytes:
-    request = CompletionRequest(model_uri="gpt://b1gbench/yandexgpt/latest")
-    request.messages.add(role="user", text=f"Это вопрос номер {i}. " + "Подробности. " * 30)
-    raw: bytes = request.SerializeToString()
-    return raw
-
-
-def _resident(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def shown(name: str, figures: dict[str, Any]) -> str:
-    """The figures for people."""
-    lines = [f"{name}: {figures['operations']:,} operations, {figures['bytes_each']:.0f} B each, in all"]
-    lines[0] += f" {figures['rss_mb']:.0f} MB"
-    for step, rates in figures["per_second"].items():
-        lines.append(f"  {step:<8}" + "".join(f"{rate:>10,.0f}/s" for rate in rates))
-    return "\n".join(lines)
-
-
-_ADVANCE = next(path for path in METHODS if path.startswith("/emulator.") and path.endswith("/AdvanceClock"))
-
-
-class _Nothing:
-    """No health: nothing listens."""
-
-    def handlers(self) -> dict[str, Any]:
-        return {}
+def _polled(run: Run, server: Any, ids: list[str], *, done: bool) -> wire.Outcome:
+    """Ask for each once; it has to be done, or not, as it should."""
+    get = METHODS[GET].input
+    with wire.Client(server.target, GET, [get(operation_id=id_).SerializeToString() for id_ in ids]) as client:
+        outcome = client.run(64, calls=len(ids), keep=True)
+    what = f"operations: {'finished' if done else 'polled'}, {server.name}"
+    run.failed(what, outcome)
+    wrong = sum(Operation.FromString(messages[0]).done is not done for messages in outcome.replies if messages)
+    if wrong:
+        run.note(f"{what}: {wrong:,} operations failed to be {'done' if done else 'pending'}")
+    outcome.replies.clear()
+    return outcome

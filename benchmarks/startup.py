@@ -1,4 +1,4 @@
-"""From process start to the first answered call, and the memory held then."""
+"""`start`: from process start until it serves, and the memory held then."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import servers
+from .results import LESS, Figure
+from .run import Run, interleaved
+
+IMPORT = "import grpc.aio"
+"""A process that does nothing but that."""
+
+FIXTURES = {"no fixtures": 0, "10 rules": 10, "10,000 rules": 10_000}
 
 BARE = """
 import asyncio, os, sys
@@ -35,11 +44,45 @@ asyncio.run(main())
 
 
 @dataclass(frozen=True)
-class Run:
+class Start:
     """One start: seconds until it served, and the resident bytes then."""
 
     seconds: float
     bytes: int
+
+
+def measured(run: Run) -> list[Figure]:
+    """ms to serving beside a bare server and beside a process that only imports grpc.aio, and MB beside the former."""
+    figures = []
+    for row, rules in FIXTURES.items():
+        if rules and rules not in run.starts:
+            continue
+        commands = {IMPORT: [sys.executable, "-c", IMPORT], servers.BARE: bare_command(run.folder)}
+        commands |= {name: emulator_command(rules, run.folder, name) for name in run.variants}
+
+        def once(name: str, commands: dict[str, list[str]] = commands) -> dict[str, float]:
+            if name == IMPORT:
+                return {"ms": _ended(commands[name]) * 1000}
+            found = one(commands[name], run.folder, servers.environment(name, run.folder))
+            return {"ms": found.seconds * 1000, "MB": found.bytes / 1e6}
+
+        interleaved(1, tuple(commands), once)  # fills caches
+        samples = interleaved(run.times(15) if rules < 1000 else min(3, run.times(3)), tuple(commands), once)
+        floor, imported = samples[servers.BARE], tuple(samples[IMPORT]["ms"])
+        for name, found in samples.items():
+            ms = tuple(found["ms"])
+            if name != IMPORT:
+                figures.append(Figure("start", row, name, "start", "ms", LESS, ms, tuple(floor["ms"])))
+                memory, beside = tuple(found["MB"]), tuple(floor["MB"])
+                figures.append(Figure("start", row, name, "memory", "MB", LESS, memory, beside))
+            figures.append(Figure("start", row, name, f"to {IMPORT}", "ms", LESS, ms, imported))
+    return figures
+
+
+def _ended(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, env=_environment())
+    return time.perf_counter() - began
 
 
 def bare_command(folder: Path) -> list[str]:
@@ -49,9 +92,10 @@ def bare_command(folder: Path) -> list[str]:
     return [sys.executable, str(script), str(folder / "ready")]
 
 
-def emulator_command(rules: int, folder: Path) -> list[str]:
+def emulator_command(rules: int, folder: Path, variant: str = servers.EMULATOR) -> list[str]:
     """The emulator as its users start it, with so many rules of mixed operators."""
     command = [sys.executable, "-m", "emulator", "serve", "--port", "0", "--ready-file", str(folder / "ready")]
+    command += servers.options(variant)
     if not rules:
         return command
     path = folder / f"rules-{rules}.yaml"
@@ -65,19 +109,19 @@ def _rule(n: int) -> str:
     return f"  - name: rule-{n}\n    when:\n      question: {{{operator}}}\n    reply:\n      text: Ответ номер {n}.\n"
 
 
-def run(command: list[str], folder: Path) -> Run:
+def one(command: list[str], folder: Path, environment: dict[str, str]) -> Start:
     """Start it, wait until it says it serves, look at its memory, stop it. Raises RuntimeError if it ends before."""
     ready = folder / "ready"
     ready.unlink(missing_ok=True)
     began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_environment())
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**_environment(), **environment})
     try:
         while not ready.exists():
             if process.poll() is not None:
                 raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
             time.sleep(0.001)
         seconds = time.perf_counter() - began
-        return Run(seconds, _resident(process.pid))
+        return Start(seconds, _resident(process.pid))
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
