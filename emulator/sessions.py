@@ -117,6 +117,7 @@ class Session:
         self.own: Layer | None = None
         self.added: list[Layer] = []
         self.calls = {"call": 0, "aside": 0}
+        self._asked: tuple[Seed | None, dict[str, Seed]] = None, {}
         self.open_calls = 0
         self.holders = 0
         self.used = Monotonic.now()
@@ -232,7 +233,9 @@ class Session:
 
     def ids(self, kind: str, n: int) -> tuple[str, str]:
         """The request id of the `n`th call of its kind, and its `x-server-trace-id`."""
-        digits = self.seed.bits("request", kind, n).hex()
+        if self._asked[0] is not self.seed:
+            self._asked = self.seed, {kind: self.seed.at("request", kind) for kind in self.calls}
+        digits = self._asked[1][kind].bits(n).hex()
         trace = digits[32:48]
         return as_uuid(digits), f"{trace}:{digits[48:]}:{trace}:1"
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from ..api import RequestInfo, RpcStatus, pack
 from ..behaviour import RETRY_ATTEMPT
@@ -208,27 +209,34 @@ class Router:
     def _log(self, call: Call) -> None:
         entry = call.entry
         level = logging.DEBUG if call.method.startswith(QUIET) else logging.INFO
-        if not log.isEnabledFor(level):
-            return
-        fields = {
-            "call": entry.id,
-            "session": call.session.id,
-            "method": call.method,
-            "rule": entry.rule,
-            "status": entry.code,
-            "ms": round(entry.took * 1000, 1),
-            "messages": entry.sent,
-            "request_id": call.request_id,
-        }
-        if entry.faults:
-            fields["chaos"] = "; ".join(entry.faults)
-        if entry.message:
-            fields["message"] = fitting(entry.message, MOST_TRAILER_BYTES)
-        log.log(level, "%s", _line(entry, call.session.id), extra={"fields": fields})
-        for struck in entry.faults:
-            log.log(level, "%s chaos: %s", entry.id, struck)
+        if log.isEnabledFor(level):
+            line = _line(entry, call.session.id)
+            # Where it was logged from is the same for every call, and costs as much to find out as the rest.
+            record = log.makeRecord(log.name, level, __file__, 0, line, (), None, extra={"fields": _fields(call)})
+            log.handle(record)
+            for struck in entry.faults:
+                log.log(level, "%s chaos: %s", entry.id, struck)
         for note in entry.notes:
             log.warning("%s %s: %s", entry.id, entry.rule, note)
+
+
+def _fields(call: Call) -> dict[str, Any]:
+    entry = call.entry
+    fields = {
+        "call": entry.id,
+        "session": call.session.id,
+        "method": call.method,
+        "rule": entry.rule,
+        "status": entry.code,
+        "ms": round(entry.took * 1000, 1),
+        "messages": entry.sent,
+        "request_id": call.request_id,
+    }
+    if entry.faults:
+        fields["chaos"] = "; ".join(entry.faults)
+    if entry.message:
+        fields["message"] = fitting(entry.message, MOST_TRAILER_BYTES)
+    return fields
 
 
 def _line(entry: Entry, session: str) -> str:
