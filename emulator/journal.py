@@ -179,30 +179,31 @@ class Journal:
         return self._bytes
 
     def add(self, entry: Entry) -> None:
-        """Open an entry, making room for it among the finished ones; open calls stay."""
-        self._entries[entry.id] = entry
+        """Keep an entry, making room for it among the finished ones; open calls stay."""
         came = _came(entry)
-        self._open[entry.id] = came
+        self._entries[entry.id] = entry
         self._bytes += came
-        if len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes:
+        if entry.code is None:
+            self._open[entry.id] = came
             self._make_room()
-        if entry.code is not None:
-            self.close(entry)
+        else:
+            self._finish(entry, came)
 
     def close(self, entry: Entry) -> None:
         """The call is over; what was told of it counts from now on, and subscribers get it. Entries that are not in the
         journal are left alone.
         """
-        if not self.holds(entry):
-            return
+        if self.holds(entry):
+            self._finish(entry, self._open.pop(entry.id, 0))
+
+    def _finish(self, entry: Entry, came: int) -> None:
         told = _told(entry)
-        self._finished.append((entry, self._open.pop(entry.id, 0) + told))
+        self._finished.append((entry, came + told))
         self._bytes += told
         if self._subscriptions:
             for subscription in self._subscriptions:
                 subscription.put(entry)
-        if self._bytes > self._limit_bytes:
-            self._make_room()
+        self._make_room()
 
     def clear(self) -> None:
         """Forget all calls, and how many were evicted. What is open ends outside of it, and is nobody's any more."""
