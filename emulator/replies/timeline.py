@@ -123,9 +123,16 @@ class Timeline(Struct, frozen=True, gc=False):
         return found
 
     def _reached_by(self, age: int, polls: int, polled: Mapping[int, int]) -> list[tuple[int, int]]:
-        """The ages at which stages were reached, with their indices, in that order: what is done first stays."""
-        ages = ((self._reached(stage, age, polls, polled), i) for i, stage in enumerate(self.stages))
-        return sorted((reached, i) for reached, i in ages if reached is not None)
+        """The ages at which stages were reached, with their indices, in that order: what is done first stays.
+
+        Where both meet, the age comes before the Get: it could be seen, in a list or by a Get before, that it was so.
+        """
+        found = [
+            (reached, stage.poll is not None, i)
+            for i, stage in enumerate(self.stages)
+            if (reached := self._reached(stage, age, polls, polled)) is not None
+        ]
+        return [(reached, i) for reached, _, i in sorted(found)]
 
     @staticmethod
     def _reached(stage: Stage, age: int, polls: int, polled: Mapping[int, int]) -> int | None:

@@ -233,6 +233,13 @@ def test_at_poll_does_not_undo_what_has_completed_before() -> None:
     assert life.at(3 * SECOND, 3, {3: 3 * SECOND}) == first
 
 
+def test_a_get_at_the_very_instant_at_which_it_completes_does_not_undo_that() -> None:
+    life = timeline("completion_async", at_poll=2, error="INTERNAL", done_after="1s")
+    first = life.at(1 * SECOND, 1, {})
+    assert (first.status, first.done) == ("COMPLETED", True)
+    assert life.at(1 * SECOND, 2, {2: 1 * SECOND}) == first
+
+
 def test_a_timeline_is_followed_stage_by_stage() -> None:
     life = timeline(
         "completion_batch",
