@@ -19,7 +19,7 @@ import yaml
 from msgspec import Struct, defstruct, inspect, structs
 
 from emulator.rules.alphabets import mixed_word
-from emulator.rules.document import BROKEN, PLAIN, collector_paused
+from emulator.rules.document import BROKEN, PLAIN, TEXT, collector_paused
 from emulator.rules.problems import Path, Problems, short
 from emulator.rules.scalars import ALMOST_BOOL, FALSE, FLOAT, INTEGER, NULL, TRUE, number_of, scalar_of
 
@@ -357,6 +357,11 @@ def _tuple_decoder(info: inspect.TupleType) -> Decoder:
     return fixed
 
 
+def _unquoted(key: yaml.Node) -> yaml.Node:
+    """A key as if it stood there without quotes: JSON has no others, not for a number either."""
+    return yaml.ScalarNode(PLAIN, key.value, key.start_mark, key.end_mark) if key.tag == TEXT else key
+
+
 def _dict_decoder(info: inspect.DictType) -> Decoder:
     value_decoder = _compile(info.value_type)
     texts = type(info.key_type) in (inspect.StrType, inspect.AnyType) and info.key_type in (
@@ -373,7 +378,7 @@ def _dict_decoder(info: inspect.DictType) -> Decoder:
         sound = True
         for key_node, value_node in node.value:
             here = (*path, key_node.value)
-            key = key_decoder(key_node, problems, here) if key_decoder else _kept(key_node.value)
+            key = key_decoder(_unquoted(key_node), problems, here) if key_decoder else _kept(key_node.value)
             value = value_decoder(value_node, problems, here)
             if key is INVALID or value is INVALID:
                 sound = False

@@ -131,6 +131,12 @@ def test_a_mapping_changed_after_it_was_loaded_is_kept_as_it_was() -> None:
     assert Session(revived(dumped(book))).ask("?") == ["a"]
 
 
+def test_numbers_for_keys_are_the_same_after_json_which_has_none() -> None:
+    operation = {"polls": {2: "UNAVAILABLE", 10: "INTERNAL"}}
+    book = load([{"rules": [{"call": "completion_async", "reply": {"text": "a"}, "operation": operation}]}])
+    assert known(revived(json.loads(json.dumps(dumped(book))))) == known(book)
+
+
 def test_a_stack_is_dumped_layer_by_layer() -> None:
     with pytest.raises(ValueError, match="dump the book of each layer"):
         dumped(stacked([Layer("r1", rules(A)), Layer("files", rules(B))]))
