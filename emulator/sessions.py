@@ -357,6 +357,7 @@ class Session:
         start = Clock(self.config.now, frozen=True).now()
         self.clock.set(start, self.config.frozen, self.config.speed)
         self.began = start
+        self.operations.put_back()
 
     def _reset_iam_tokens(self) -> None:
         self.tokens.clear()

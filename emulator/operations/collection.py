@@ -306,10 +306,19 @@ class Operations:
 
     def _over(self, record: Record, moment: Moment) -> None:
         """It is done, perhaps sooner than it was expected to be."""
-        ends = record.timeline.ends
-        if ends is not None and record.changed(moment) >= record.created + ends:
+        ends, since = record.timeline.ends, record.changed(moment)
+        if ends is not None and since >= record.created + ends:
             return
-        self._ends.ended(record, record.changed(moment), len(self))
+        self._ends.ended(record, min(since, self._clock.now()), len(self))
+
+    def put_back(self) -> None:
+        """The clock was put back: what a Get or somebody's hand has ended is done all the same."""
+        now = self._clock.now()
+        for record in self._records.values():
+            if record.polls or record.more.ended is not None:
+                moment = record.moment(now)
+                if moment.done:
+                    self._over(record, moment)
 
     # -- as data
 

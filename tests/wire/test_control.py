@@ -822,3 +822,15 @@ def test_rules_larger_than_an_ordinary_request_may_be_are_taken(start: Start) ->
 def test_an_ordinary_request_is_bounded_as_grpc_bounds_it(start: Start) -> None:
     _, client, _ = start()
     assert client.call("TextGenerationService/Completion", b"\x0a" * (5 << 20)).code == "RESOURCE_EXHAUSTED"
+
+
+def test_what_was_ended_by_hand_makes_room_also_where_the_clock_was_put_back_since(
+    serve: Serve, connect: Connect
+) -> None:
+    client = connect(serve(frozen=True, now=NOON, max_operations=1))
+    control = Controller(client)
+    first = client.call(ASYNC, asking("?")).only.id
+    control.advance(0.5)
+    control.do("FinishOperation", operation_id=first)
+    control.do("Reset", parts=["CLOCK"])
+    assert client.call(ASYNC, asking("?")).only.id != first
