@@ -94,6 +94,9 @@ class Share:
         held = self._room.hold(size)
         with self._lock:
             self._in_memory += size if held else 0
+            late = held and self._over
+        if late:
+            self.give(0, size)
         return held
 
     def give(self, size: int, in_memory: int = 0) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emulator.content import MOST_IN_MEMORY, Store, Writer
+from emulator.content import MOST_IN_MEMORY, Room, Store, Writer
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +70,14 @@ def test_nothing_is_left_of_what_a_full_disk_does_not_take(tmp_path: Path, monke
         store.kept(b"x" * (MOST_IN_MEMORY + 1))
     assert [list(folder.iterdir()) for folder in tmp_path.iterdir()] == [[]]
     store.close()
+
+
+def test_what_comes_after_a_store_was_closed_takes_no_memory_from_the_others() -> None:
+    room = Room(100)
+    store = Store(room)
+    late = store.writer()
+    store.close()
+    late.write(b"late")
+    assert (room.used, room.in_memory) == (0, 0)
+    late.discard()
+    assert (room.used, room.in_memory) == (0, 0)
