@@ -573,5 +573,7 @@ def _positive(speed: float) -> float:
 
 
 def _told(instant: int) -> str:
-    """An instant for people, to the microsecond."""
+    """An instant for people, to the microsecond; a clock that runs gets past what there are dates for."""
+    if instant >= END:
+        return "past the year 9999"
     return (_EPOCH + datetime.timedelta(microseconds=instant // 1000)).isoformat()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.clock import SECOND, Clock, Monotonic, Signal
+from emulator.clock import END, SECOND, Clock, Monotonic, Signal
 from emulator.errors import Code, Status
 
 NOON = 1_900_000_000 * SECOND
@@ -765,3 +765,9 @@ async def test_who_waits_for_a_signal_is_let_go_when_the_clock_closes() -> None:
     with pytest.raises(Status, match="shutting down"):
         await waiting
     signal.give()
+
+
+async def test_a_clock_that_has_run_past_the_year_9999_refuses_to_go_back_as_any_other() -> None:
+    clock = Clock(END, speed=1)
+    with pytest.raises(ValueError, match="it is past the year 9999, and 2001-09-09T01:46:40"):
+        await clock.advance_to(1_000_000_000 * SECOND)
