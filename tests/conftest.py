@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from wire.client import Client
 
 import emulator.server
@@ -21,6 +22,11 @@ from emulator.config import Config, from_values
 
 collect_ignore = [] if sys.version_info >= (3, 11) else ["wire/test_engines.py"]  # there is but one engine then
 ENGINE = os.environ.get("FM_EMULATOR_TEST_ENGINE")
+settings.register_profile(
+    "long", settings.get_profile("ci"), derandomize=False, max_examples=3000, stateful_step_count=60, print_blob=True
+)
+"""Other histories each time, and many of them: `pytest --hypothesis-profile=long tests/properties`."""
+
 Serve = Callable[..., Emulator]
 Connect = Callable[[Emulator], Client]
 
