@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -88,18 +89,19 @@ def _excerpt(value: str) -> str:
 
 class Drawing(Struct, frozen=True, gc=False):
     """A picture that is not drawn yet, which takes a while: called, it gives the ImageGenerationResponse. `prompt` is
-    UTF-8, which is shorter than text where there are many of them.
+    UTF-8, which is shorter than text where there are many of them, and `sides`, the ratio of width and height, is one
+    for all that have the same.
     """
 
     prompt: bytes
     number: int
-    width: int
-    height: int
+    sides: tuple[int, int]
 
     def __call__(self) -> Any:
         from .images import picture as drawn
 
-        image = drawn(self.prompt.decode(), seed=self.number, width_ratio=self.width, height_ratio=self.height)
+        width, height = self.sides
+        image = drawn(self.prompt.decode(), seed=self.number, width_ratio=width, height_ratio=height)
         return ImageGenerationResponse(image=image)
 
 
@@ -108,8 +110,13 @@ def picture(subject: Subject, seed: Seed) -> Drawing:
     prompt = subject.prompt.raw if subject.prompt is not None else ""
     number = subject.seed if subject.seed is not None else seed.integer(1, 2**31, "picture")
     ratio = subject.request.generation_options.aspect_ratio
-    width, height = (ratio.width_ratio, ratio.height_ratio) if subject.ratio is not None else (1, 1)
-    return Drawing(prompt.encode(), number, width, height)
+    sides = _sides(ratio.width_ratio, ratio.height_ratio) if subject.ratio is not None else _sides(1, 1)
+    return Drawing(prompt.encode(), number, sides)
+
+
+@lru_cache(64)
+def _sides(width: int, height: int) -> tuple[int, int]:
+    return width, height
 
 
 def _model(subject: Subject) -> str:

@@ -107,7 +107,7 @@ def test_pictures_that_are_not_drawn_take_no_more_than_their_requests_beside_tha
     own = len(request.SerializeToString()) + 33  # the header of bytes
 
     def begin(n: int) -> None:
-        drawing = Drawing(f"Нарисуй кота на окне, {n}".encode(), 2**30 + n, 1, 1)
+        drawing = Drawing(f"Нарисуй кота на окне, {n}".encode(), 2**30 + n, (1, 1))
         kept.begin(id_of(n), final=drawing, slow=True)
 
     assert taken_by_each(kept, begin) <= own + MOST_BYTES
