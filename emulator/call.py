@@ -38,7 +38,7 @@ class Call(Struct):
 
     `account` is the id of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's
     clock) at which the next message is due, 0 for at once. `last` tells, with a message, that no other follows and
-    nothing is waited for after it: a transport may then send the end along with it. `refused_by` names the gate that
+    all is well: a transport may hold it back and send the end along with it. `refused_by` names the gate that
     refused it.
 
     `strike` is what chaos has left to be done to the call's stream; where `dropped` is set, the transport ends the

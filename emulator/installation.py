@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache
 
 DISTRIBUTION = "fm-emulator"
-ALSO = ("uvloop", "yandex-ai-studio-sdk", "yandexcloud")
+ALSO = ("yandex-ai-studio-sdk", "yandexcloud")
 """Not asked for by the package, and worth knowing where they are there."""
 
 _OF_DEVELOPERS = ("all", "test")

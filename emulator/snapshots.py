@@ -11,6 +11,7 @@ gets those of the snapshot for its own and no longer follows reloads.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -45,6 +46,7 @@ class _Counters(Struct, forbid_unknown_fields=True):
     scenario: dict[str, str]
     calls: Count
     layers: Count
+    met: list[tuple[str, str, Count]] = field(default_factory=list)
 
 
 class _Clock(Struct, forbid_unknown_fields=True):
@@ -114,10 +116,11 @@ async def taken(session: Session) -> bytes:
         clock=_Clock(now, clock.frozen, clock.speed, session.began),
         counters=_Counters(
             dict(state.chosen),
-            [(identity, counter, n) for (identity, counter), n in state.given.items()],
+            _listed(state.given),
             dict(state.scenario),
             session.calls["call"],
             session.numbered,
+            _listed(state.met),
         ),
         files=dumped(session.shared.book),
         own=dumped(session.own.book) if session.own is not None else None,
@@ -162,8 +165,7 @@ def restored(session: Session, snapshot: bytes) -> None:
     session.strict, session.immediate = found.strict, found.immediate
     session.fail(found.chaos)
     session.seed = Seed(*found.seed)
-    given = {(identity, counter): n for identity, counter, n in counters.given}
-    session.state = State(counters.chosen, given, counters.scenario)
+    session.state = State(counters.chosen, _counted(counters.given), counters.scenario, _counted(counters.met))
     session.calls["call"] = counters.calls  # those of tools are no part of the story: asking for a snapshot is one
     session.clock.set(found.clock.now, found.clock.frozen, found.clock.speed)
     session.began = found.clock.began
@@ -173,6 +175,14 @@ def restored(session: Session, snapshot: bytes) -> None:
     session.idempotency.put(replies)
     kept = found.datasets
     session.datasets.put(datasets, kept.since, kept.made, kept.uploads, kept.hidden)
+
+
+def _listed(counters: Mapping[tuple[str, str], int]) -> list[tuple[str, str, int]]:
+    return [(identity, counter, n) for (identity, counter), n in counters.items()]
+
+
+def _counted(listed: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str], int]:
+    return {(identity, counter): n for identity, counter, n in listed}
 
 
 def _check_validations(operations: list[Record]) -> None:

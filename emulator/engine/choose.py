@@ -42,12 +42,14 @@ _LONGEST_COUNTER = 64
 
 class State(Struct):
     """What the rules of a session have counted. `chosen` is by rule identity, `given` by identity and what the sequence
-    counts by, `scenario` the states that `then` sets.
+    counts by, `scenario` the states that `then` sets. `met` is how many calls each fault of chaos has met, by what it
+    counts by.
     """
 
     chosen: dict[str, int] = field(default_factory=dict)
     given: dict[tuple[str, str], int] = field(default_factory=dict)
     scenario: dict[str, str] = field(default_factory=dict)
+    met: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def give(self, identity: str, counter: str) -> None:
         """Count a reply of a sequence. What nobody has asked for longest is forgotten beyond `MOST_COUNTED`."""

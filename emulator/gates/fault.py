@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 MOST_KEYS = 100_000
 """Questions, requests, folders or keys that a fault counts apart; beyond that those that came first begin anew."""
 
-_COUNTED = "\0chaos:"  # no rule can have such a name
 _KEYS = "\0keys"
 
 
@@ -111,23 +110,23 @@ def _drawn(call: Call, fault: Fault) -> Strike | None:
     if not _concerns(fault, call) or not fault.in_force(session.clock.now(), session.began):
         return None
     key = _key(fault.per, call)
-    n = _counted(session.state.given, _COUNTED + fault.identity, key)
+    n = _counted(session.state.met, fault.identity, key)
     return fault.strike(n, session.seed.at("chaos", fault.identity, key), partial(_worded, call))
 
 
-def _counted(given: dict[tuple[str, str], int], identity: str, key: str) -> int:
+def _counted(met: dict[tuple[str, str], int], identity: str, key: str) -> int:
     """Count a call under `key`; how many there were before."""
-    n = given.get((identity, key), 0)
-    given[identity, key] = n + 1
+    n = met.get((identity, key), 0)
+    met[identity, key] = n + 1
     if n == 0 and key != "session":
-        keys = given.get((identity, _KEYS), 0) + 1
+        keys = met.get((identity, _KEYS), 0) + 1
         if keys > MOST_KEYS:
-            mine = [counter for counter in given if counter[0] == identity and counter[1] != _KEYS]
+            mine = [counter for counter in met if counter[0] == identity and counter[1] != _KEYS]
             gone = mine[: -(-MOST_KEYS // 2)]
             keys -= len(gone)
             for counter in gone:
-                del given[counter]
-        given[identity, _KEYS] = keys
+                del met[counter]
+        met[identity, _KEYS] = keys
     return n
 
 

@@ -117,10 +117,10 @@ def _first(call: Call, following: Handler, mine: bytes, request: bytes) -> Answe
     over = True
     try:
         answer = following(call)
-        if isinstance(answer, bytes):
-            memory.keep(mine, flight, _reply(call, own, request, [answer]))
-        else:
+        if not isinstance(answer, bytes):
             answer, over = _remembered(call, answer, own, mine, flight), False
+        elif len(answer) <= call.session.config.max_reply:  # else it is not sent
+            memory.keep(mine, flight, _reply(call, own, request, [answer]))
         return answer
     finally:
         if over:

@@ -15,7 +15,7 @@ from . import hints
 from .hints import Advice, quote, show
 from .matcher import Difference, Matcher, Overrun, any_of
 from .model_uri import Model, ModelPattern
-from .patterns import LARGEST, LONGEST_LITERAL, longest_literal, quick, size
+from .patterns import LARGEST, LONGEST_LITERAL, SHORT, longest_literal, quick, size
 from .text import Glob, Text, fold, word_needle
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 PATTERN_TIME = 0.1
 """Seconds that one search of a `matches` pattern may take."""
-
-SHORT = 1000
-"""Characters of a text in which a search whose steps are the square of that ends within such a time, unwatched."""
 
 Pattern = tuple["regex.Pattern[str]", bool]
 """A compiled pattern, and whether it is quick."""

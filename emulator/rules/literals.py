@@ -26,19 +26,23 @@ _UNSAFE = re.compile(f" {{2,}}|[^ {re.escape(SAFE)}]+")
 
 
 def searched(folded: str) -> str:
-    """The form of a folded text in which literals are looked for: to some patterns ı is an i."""
-    return folded.replace("ı", "i")
+    """The form of a folded text in which literals are looked for: to some patterns ı is an i, and so is İ, which folds
+    to two characters.
+    """
+    return folded.replace("ı", "i").replace("\N{COMBINING DOT ABOVE}", "")
 
 
-def of_contains(needle: str) -> Literals:
+def of_contains(needle: str) -> Literals | None:
     """What stands in every text that `contains` finds the folded `needle` in."""
-    return frozenset((searched(needle),))
+    literal = searched(needle)
+    return frozenset((literal,)) if literal else None
 
 
 def of_word(needle: str) -> Literals | None:
     """The same for what `text.word_needle` makes of a pattern. Whatever separates words, their parts are there."""
     part = max(re.split(r"[ -]+", needle), key=len)
-    return frozenset((searched(part),)) if part else None
+    literal = searched(part)
+    return frozenset((literal,)) if literal else None
 
 
 def of_glob(pattern: str) -> Literals | None:
@@ -90,7 +94,7 @@ def _needed(items: Any) -> Iterable[Literals]:
 
 def _runs(literal: str) -> Iterable[str]:
     """The parts of an exact text that stand as they are in the form that is searched."""
-    for run in _UNSAFE.split(searched(literal.casefold()).replace("ё", "е")):
+    for run in _UNSAFE.split(literal.casefold().replace("ı", "i").replace("ё", "е")):
         whole = run.strip(" ")
         if not run.endswith(" ") and whole[-1:] not in _NEVER_MARKED:
             whole = whole[:-1].rstrip(" ")  # in a text a mark may follow that makes another letter of it

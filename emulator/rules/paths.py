@@ -88,7 +88,7 @@ def _below_message(message: Any, step: str, rest: tuple[str, ...], steps: tuple[
 def _leaf(value: Any, field: Any) -> Any:
     if isinstance(value, str):
         return Text(value)
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int) and field is not None and field.enum_type is not None:
         known = field.enum_type.values_by_number.get(value)

@@ -37,40 +37,47 @@ def size(pattern: str) -> int:
 
 
 def quick(pattern: str) -> bool:
-    """Whether a search for `pattern` takes no more steps than the square of the text's length: it repeats one thing at
-    most, which is one character, and looks at nothing that it has met before.
+    """Whether a search for `pattern` in a text of up to `SHORT` characters ends soon, whatever the text is.
+
+    It repeats one thing at most, which is one character, chooses between few, and looks at nothing it has met before.
     """
     if OTHER_SYNTAX.search(pattern):
         return False
     try:
-        return _repeats(parsed(pattern)) <= 1
+        items = parsed(pattern)
+        return _ways(items) * _written_out(items) <= _MOST_STEPS
     except (re.error, OverflowError, RecursionError):
         return False
 
 
+SHORT = 1000
+"""Characters of a text in which quick patterns are searched for unwatched."""
+
+_MOST_STEPS = 50_000
+"""Steps from one place of such a text, roughly: from all of them they take a tenth of a second."""
+
 OTHER_SYNTAX = re.compile(r"\[\[|\[\^?\[|\[:|\{(?!\d*,?\d*\})|--|&&|\|\||~~|\(\?[a-zA-Z]*[xV]")
 """What `regex` reads differently from the parser used here: nested sets, set operations, fuzziness, verbosity."""
 
-_MANY = 1000
 _SIMPLE = frozenset({"LITERAL", "NOT_LITERAL", "ANY", "IN", "CATEGORY", "AT"})
 
 
-def _repeats(items: Any) -> int:
-    """How many repetitions of one character there are; many where there is anything that may take longer."""
-    total = 0
+def _ways(items: Any) -> float:
+    """In how many ways a search from one place may go on; infinitely many where anything may take longer."""
+    ways = 1.0
     for kind, argument in items:
         name = str(kind)
         if name in _SIMPLE:
             continue
         if name == "SUBPATTERN":
-            total += _repeats(argument[-1])
+            ways *= _ways(argument[-1])
         elif name == "BRANCH":
-            total += sum(map(_repeats, argument[1]))
+            ways *= sum(map(_ways, argument[1]))
         elif name in ("MAX_REPEAT", "MIN_REPEAT") and len(argument[2]) == 1 and str(argument[2][0][0]) in _SIMPLE:
-            total += 1
+            ways *= SHORT
         else:
-            return _MANY
-    return total
+            return math.inf
+    return ways
 
 
 LONGEST_LITERAL = 300

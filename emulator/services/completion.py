@@ -45,5 +45,5 @@ async def performed(call: Call, play: Play) -> AsyncIterator[bytes]:
         raw = step.message.SerializeToString(deterministic=True) if step.message is not None else None
         following = next(steps, None)
         if raw is not None:
-            call.last = following is None
+            call.last = following is None or (following.message is None and following.failure is None)
             yield raw

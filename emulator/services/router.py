@@ -41,6 +41,9 @@ LONGEST_ID = 256
 _IDS = ("x-request-id", "x-client-request-id")
 
 _CONTROL = "/emulator."
+_LET_IN = (_CONTROL, "/grpc.health.v1.Health/Check")
+"""Methods that are answered however many calls are under way: a busy emulator is no ill one."""
+
 _ASIDE = "a"
 """How the ids of their entries begin."""
 
@@ -156,7 +159,7 @@ class Router:
         if size > MOST_REQUEST_BYTES and not method.startswith(_CONTROL):
             text = f"Received message larger than max ({size} vs. {MOST_REQUEST_BYTES})"  # as gRPC words it
             refused, call.request = Status(Code.RESOURCE_EXHAUSTED, text), b""
-        if self._under_way >= self._bounds.max_streams and not method.startswith(_CONTROL):
+        if self._under_way >= self._bounds.max_streams and not method.startswith(_LET_IN):
             refused = refused or too_many(self._bounds.max_streams)
         quiet = method.startswith(QUIET)
         kind, n = session.counted(quiet)

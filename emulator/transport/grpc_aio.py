@@ -18,7 +18,7 @@ from ..addresses import check_free, joined, on_every_loopback
 from ..api import METHODS
 from ..call import QUIET, Call, messages_of
 from ..clock import Monotonic
-from ..errors import Status, UsageError
+from ..errors import Code, Status, UsageError
 from .connections import drop_if_asked
 from .limits import MOST_MESSAGE, MOST_METADATA, Answering
 
@@ -34,6 +34,9 @@ OPTIONS = (
     ("grpc.max_metadata_size", 64 * 1024),
     ("grpc.absolute_max_metadata_size", MOST_METADATA),
 )
+
+_NOTHING = Status(Code.UNAVAILABLE, "the stream ended before its first message")
+"""What a stream without messages ends with where that fault was laid over while the call was under way already."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -144,20 +147,17 @@ class Server:
             if isinstance(answer, bytes):
                 held = answer
             else:
-                # Where streams may pause after their last message since a moment ago, each waits for the next.
-                waiting = self._pausing()
                 async with aclosing(answer) as messages:  # type: ignore[type-var]
                     async for message in messages:
                         if not begun:
                             begun = True
                             await context.send_initial_metadata(tuple(call.headers))
-                        if held is not None:
-                            await context.write(held)
-                            held = None
-                        if call.last or waiting:
+                        if call.last:
                             held = message
                         else:
                             await context.write(message)
+            if held is None:
+                raise _NOTHING
         except Status as status:
             if held is not None:
                 await context.write(held)
@@ -166,7 +166,7 @@ class Server:
             await context.send_initial_metadata(tuple(call.headers))
         if call.trailers:
             context.set_trailing_metadata(tuple(call.trailers))
-        assert held is not None, "a stream that ended well has a last message"
+        assert held is not None
         return held
 
     def _stream(self, path: str) -> Any:
@@ -217,6 +217,8 @@ class _Completion:
     gRPC sends the last message of a unary call and its status in one operation, those of a stream in two, each a fifth
     of what a call costs; what arrives is the same. So streams are answered as unary calls that write messages before
     their reply, unless one may have to be told apart from its end.
+
+    Where that comes to light only while a call waits at a gate, its last message waits for its end.
     """
 
     request_streaming = False

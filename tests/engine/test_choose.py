@@ -313,3 +313,14 @@ def test_a_rule_may_be_called_fallback_without_sharing_its_counter() -> None:
     state = State()
     apply(state, choose(book, state, asked("b"), Seed(0))[1])
     assert not choose(book, state, asked("a"), Seed(0))[0].unmatched
+
+
+@pytest.mark.parametrize(
+    ("path", "condition"),
+    [("enum", {"present": True}), ("enum.*", "да"), ("enum.1", {"present": False}), ("anyOf", {"present": True})],
+)
+def test_a_schema_may_hold_null_in_a_list(path: str, condition: Any) -> None:
+    book = rules({"when": {"request": {f"json_schema.schema.{path}": condition}}, "reply": {"text": "да"}})
+    subject = asked("?")
+    subject.request.json_schema.schema.update({"enum": ["да", None], "anyOf": [[None], {"const": None}]})
+    assert not choose(book, State(), subject, Seed(0))[0].unmatched

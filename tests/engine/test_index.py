@@ -167,6 +167,21 @@ def test_a_character_of_a_literal_is_found_only_in_what_is_searched_as_the_same(
                 assert all(character in literals.folded(text) for text in found), (flags, form, found)
 
 
+@pytest.mark.parametrize("pattern", ["(?i)istanbul", "(?i)İstanbul", "(?i:ist)anbul", "İs", "x\u0307y", "ẋy!"])
+@pytest.mark.parametrize("text", ["İstanbul", "istanbul", "ıstanbul", "ISTANBUL", "x\u0307y", "ẋy!", "a İstanbul, b"])
+def test_a_letter_that_folds_to_two_is_found_as_one(pattern: str, text: str) -> None:
+    if regex.search(pattern, text):
+        assert all(any(one in literals.folded(text) for one in among) for among in literals.of_pattern(pattern))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("needle", ["\u0307", "\u0307x", "i\u0307x", "İ", "ix"])
+def test_a_mark_that_is_passed_over_where_literals_are_looked_for_still_counts(needle: str) -> None:
+    book = rules({"when": {"question": {"contains": needle}}, "reply": {"text": "да"}})
+    for text in ("İx", "ix", "q\u0307x", "q\u0307", "ıx"):
+        assert plainly(list(book.among(asked(text))), asked(text)) == plainly(book.rules, asked(text))
+
+
 @pytest.mark.parametrize(
     ("pattern", "needed"),
     [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.api import METHODS, ExplainRequest
+from emulator.api import METHODS, ExplainRequest, message_class
 from emulator.calls import CALLS_BY_METHOD
 
 from .requests_at_random import metadata, requests, texts
@@ -153,8 +153,7 @@ def test_a_path_that_is_no_uri_is_answered_with_unimplemented(path: str) -> None
 
 
 def test_random_reflection_requests_are_answered_or_refused() -> None:
-    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
-
+    asking_reflection = message_class("grpc.reflection.v1alpha.ServerReflectionRequest")
     kinds = ["file_by_filename", "file_containing_symbol", "all_extension_numbers_of_type", "list_services"]
     known = st.sampled_from(["google.protobuf.Any", "yandex.cloud.operation.OperationService", "a.proto", ".", ""])
     with Sound() as sound:
@@ -162,7 +161,7 @@ def test_random_reflection_requests_are_answered_or_refused() -> None:
         @looking(60)
         @given(st.sampled_from(REFLECTION), st.sampled_from(kinds), st.one_of(known, texts), st.integers(-1, 2**31 - 1))
         def holds(method: str, kind: str, name: str, number: int) -> None:
-            request = ServerReflectionRequest(**{kind: name})
+            request = asking_reflection(**{kind: name})
             if kind == "all_extension_numbers_of_type" and number % 2:
                 request.file_containing_extension.containing_type = name
                 request.file_containing_extension.extension_number = number

@@ -560,7 +560,13 @@ def test_quick_patterns_are_searched_without_a_look_at_the_clock(pattern: str) -
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(a|a)*b", r"(\w+)+!", ".*x.*y", r"(a)\1", "(?=a+)b", "(?:ab)+", "(?:дом){e<=1}", "a++b", "(?x) a", "(?R)?x"],
+    [
+        *("(a|a)*b", r"(\w+)+!", ".*x.*y", r"(a)\1", "(?=a+)b", "(?:ab)+", "(?:дом){e<=1}", "a++b", "(?x) a", "(?R)?x"),
+        "(?:a|ab)" * 20 + "!",
+        r"\w*(?:" + "|".join(f"a{i}!" for i in range(300)) + ")",
+        "[ab]*" + "[ab]" * 300 + "!",
+    ],
+    ids=lambda pattern: pattern[:20],
 )
 def test_patterns_that_may_take_long_are_watched(pattern: str) -> None:
     assert not patterns.quick(pattern)

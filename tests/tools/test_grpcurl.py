@@ -125,7 +125,7 @@ def call_by_buf(target: str, method: str, request: str) -> str:
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[str]:
-    with Emulator(fixtures=RULES) as emulator:
+    with Emulator(fixtures=RULES, frozen=True) as emulator:
         yield emulator.target
 
 

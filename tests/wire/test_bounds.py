@@ -112,6 +112,7 @@ def test_calls_beyond_those_that_may_be_under_way_are_refused_until_one_ends(ser
             "2 calls are under way; let some end, or start the emulator with a higher --max-streams",
         )
         assert len(Controller(client).do("ListSessions").sessions) == 1
+        assert client.call("grpc.health.v1.Health/Check", b"").code == "OK"
         calls[0].cancel()
         eventually(lambda: emulator.sessions.default.open_calls == 1)
         assert client.complete(asking("?")).code == "OK"

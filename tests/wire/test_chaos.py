@@ -369,7 +369,29 @@ def test_keys_that_are_counted_apart_are_bounded(
     assert found == ["ABORTED"] * 4 + ["OK", "ABORTED", "OK", "OK", "ABORTED"]
     for n in range(50):
         client.complete(asking(str(n)))
-    assert len(emulator.sessions.default.state.given) <= 6
+    assert len(emulator.sessions.default.state.met) <= 6
+
+
+def test_what_sequences_count_by_takes_no_fault_its_count(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulator.engine.choose.MOST_COUNTED", 3)
+    counts = {"replies": [{"text": "раз"}, {"text": "два"}], "per": "question"}
+    fault = {"first": 1, "error": "ABORTED", "when": {"metadata": {"x": "1"}}}
+    client = connect(serve({"rules": [counts], "chaos": fault}))
+    met = [client.complete(asking("x"), metadata=[("x", "1")]).code]
+    for n in range(5):
+        client.complete(asking(str(n)))
+    met.append(client.complete(asking("x"), metadata=[("x", "1")]).code)
+    assert met == ["ABORTED", "OK"]
+
+
+def test_a_snapshot_keeps_how_many_calls_a_fault_has_met(serve: Serve, connect: Connect) -> None:
+    faulty = having({"first": 2, "error": "ABORTED"})
+    first, second = serve(faulty), serve(faulty)
+    assert codes(connect(first), 1) == ["ABORTED"]
+    second.restore(first.snapshot())
+    assert codes(connect(second), 2) == ["ABORTED", "OK"]
 
 
 # -- by rule

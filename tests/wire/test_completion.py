@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from emulator import Emulator
 from emulator.api import Alternative, CompletionRequest, CompletionResponse
 
-from .client import asking, eventually
+from .client import Client, Reply, asking, eventually
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
@@ -157,3 +159,48 @@ def test_a_request_with_an_enum_number_of_a_newer_api_is_served(serve: Serve, co
     request.completion_options.reasoning_options.mode = 99
     for fixtures in (TELLS, {}, {"rules": [{"when": {"tool_choice": "REQUIRED"}, "reply": {"text": "нет"}}]}):
         assert connect(serve(fixtures)).complete(request).code == "OK"
+
+
+# -- streams whose end is told apart from their last message only once they are under way
+
+LINE = {"text": "раз два три", "stream": {"words": 1}}
+PAUSING = {"text": "раз два три", "stream": {"words": 1, "stall": {"after": 3, "for": "50ms"}}}
+
+
+def meanwhile(e: Emulator, client: Client, **rule: Any) -> Reply:
+    """What a stream gets that waits for the clock while a rule is laid over those that were there."""
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(client.complete, asking("x", stream=True))
+        eventually(lambda: e.clock.sleepers)
+        e.rule(**rule)
+        e.clock.advance("2h")
+        return waiting.result()
+
+
+def test_a_pause_after_the_last_message_may_come_while_a_call_waits(serve: Serve, connect: Connect) -> None:
+    e = serve({"rules": [{"reply": LINE}], "chaos": {"delay": "1h"}}, frozen=True)
+    reply = meanwhile(e, connect(e), reply=PAUSING)
+    assert (reply.code, len(reply.messages)) == ("OK", 3)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_stream_may_be_cut_short_by_a_rule_that_comes_while_it_waits(
+    serve: Serve, connect: Connect, after: int
+) -> None:
+    e = serve({"rules": [{"reply": LINE}], "chaos": {"delay": "1h"}}, frozen=True)
+    reply = meanwhile(e, connect(e), reply=LINE, chaos={"truncate": True, "after": after})
+    assert len(reply.messages) == after
+    # gRPC can't make nothing of what began as a call with one message, and grpc.aio is told of nothing else by then.
+    assert reply.code == "OK" or (after == 0 and reply.code == "UNAVAILABLE")
+
+
+def test_a_stream_that_pauses_is_repeated_by_its_key_where_its_rule_never_was(serve: Serve, connect: Connect) -> None:
+    key = [("idempotency-key", "k")]
+    first, second = serve({"rules": [{"reply": LINE}]}), serve({"rules": [{"reply": LINE}]})
+    first.rule(reply=PAUSING)
+    was = connect(first).complete(asking("x", stream=True), metadata=key)
+    first.reset("rules")
+    second.restore(first.snapshot())
+    again = connect(second).complete(asking("x", stream=True), metadata=key)
+    assert (again.code, again.messages) == (was.code, was.messages)
+    assert len(again.messages) == 3

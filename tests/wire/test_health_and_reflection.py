@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 from emulator import Emulator
-from emulator.api import METHODS, HealthCheckRequest, HealthCheckResponse, HealthListRequest, message_class
+from emulator.api import METHODS, POOL, HealthCheckRequest, HealthCheckResponse, HealthListRequest, message_class
 
 from .client import Client, asking, eventually
 
@@ -34,6 +33,7 @@ SERVED = {
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 }
+OPTIONS = "google.protobuf.MethodOptions"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 
 
@@ -93,10 +93,12 @@ class Reflection:
         self._response = message_class(f"grpc.reflection.{version}.ServerReflectionResponse")
 
     def ask(self, *questions: dict[str, Any]) -> list[Any]:
-        requests: Iterable[bytes] = [
-            self._request(host="here", **question).SerializeToString() for question in questions
-        ]
-        return [self._response.FromString(raw) for raw in self._client.bidirectional(self._path, requests)]
+        requests = [self._request(host="here", **question).SerializeToString() for question in questions]
+        return [self._response.FromString(raw) for raw in self.raw(*requests)]
+
+    def raw(self, *requests: bytes) -> list[bytes]:
+        """The answers to these, all serialized."""
+        return list(self._client.bidirectional(self._path, requests))
 
     def services(self) -> set[str]:
         (listed,) = self.ask({"list_services": "*"})
@@ -160,3 +162,41 @@ def test_health_and_reflection_leave_the_journal_alone(serve: Serve, connect: Co
     assert client.call("grpc.health.v1.Health/Check", HealthCheckRequest()).code == "OK"
     assert Reflection(client, "v1").services()
     assert len(emulator.sessions.default.journal) == 0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"list_services": "*"},
+        {"file_by_filename": "yandex/cloud/operation/operation.proto"},
+        {"file_by_filename": "no.proto"},
+        {"file_containing_symbol": "google.protobuf.Any"},
+        {"file_containing_symbol": "google.api.http"},
+        {"file_containing_symbol": ""},
+        {"file_containing_extension": {"containing_type": OPTIONS, "extension_number": 72295728}},
+        {"file_containing_extension": {"containing_type": OPTIONS, "extension_number": 1}},
+        {"file_containing_extension": {"containing_type": "no.Such", "extension_number": -1}},
+        {"all_extension_numbers_of_type": OPTIONS},
+        {"all_extension_numbers_of_type": "google.protobuf.Any"},
+        {"all_extension_numbers_of_type": "no.Such"},
+        {},
+    ],
+    ids=repr,
+)
+def test_reflection_answers_as_the_library_for_it_does(serve: Serve, connect: Connect, asked: dict[str, Any]) -> None:
+    library = pytest.importorskip("grpc_reflection.v1alpha.reflection")
+    messages = pytest.importorskip("grpc_reflection.v1alpha.reflection_pb2")
+    theirs = Reflection(connect(serve()), "v1alpha")
+    request = messages.ServerReflectionRequest(host="here", **asked)
+    servicer = library.ReflectionServicer(sorted(theirs.services()), POOL)
+    (wanted,) = servicer.ServerReflectionInfo(iter((request,)), None)
+    (raw,) = theirs.raw(request.SerializeToString())
+    ours = messages.ServerReflectionResponse.FromString(raw)
+    assert (ours.valid_host, ours.original_request) == ("here", request)
+    for response in (ours, wanted):
+        response.ClearField("valid_host")
+        response.ClearField("original_request")
+        response.error_response.ClearField("error_message")
+        files = response.file_descriptor_response.file_descriptor_proto
+        files[:] = sorted(files)
+    assert ours == wanted

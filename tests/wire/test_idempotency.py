@@ -159,6 +159,19 @@ def test_a_stream_that_breaks_off_and_a_call_that_fails_are_not_remembered(serve
     assert {reply.messages[0].alternatives[0].message.text for reply in seen[2:]} == {"три"}
 
 
+@pytest.mark.parametrize("limits", [[], [{"call": "completion", "at_once": 1}]], ids=["at once", "behind a wait"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_that_was_too_large_to_be_sent_is_not_remembered(
+    serve: Serve, connect: Connect, stream: bool, limits: list[Any]
+) -> None:
+    long = {"reply": {"text": "а" * 600, "stream": {"chunks": 1}}}
+    e = serve({"rules": [long], "quotas": {"limits": limits}}, max_reply=1000)
+    client = connect(e)
+    assert client.complete(asking("?", stream=stream), metadata=keyed()).code == "RESOURCE_EXHAUSTED"
+    e.rule(reply={"text": "Короче."})
+    assert client.complete(asking("?", stream=stream), metadata=keyed()).code == "OK"
+
+
 def test_another_request_under_the_same_key_is_refused_and_the_first_stays(serve: Serve, connect: Connect) -> None:
     emulator = serve()
     client = connect(emulator)
