@@ -1,4 +1,4 @@
-"""python -m tests.fuzz [TARGET ...] [--seconds N]: fuzz them one after the other, and tell what was found."""
+"""python -m tests.fuzz [TARGET ...] [--seconds N]: fuzz them, and tell what was found."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", choices=[*NAMES, []], metavar="TARGET", help=", ".join(NAMES))
     parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    parser.add_argument("--jobs", type=int, default=1, help="targets at once (default: 1)")
     parser.add_argument("--folder", type=Path, default=Path(".fuzz"), help="where corpus and findings are kept")
     parser.add_argument("--seed", type=int, default=0, help="of the mutations (default: another each time)")
     parser.add_argument("--within", help=argparse.SUPPRESS)
@@ -32,12 +34,14 @@ def main() -> int:
 
         fuzz(given.within, given.folder / given.within, flags)
         return 0
-    return sum(not _clean(name, given.folder, sys.argv[1:], given.seconds) for name in given.targets or NAMES)
+    with ThreadPoolExecutor(given.jobs) as jobs:
+        clean = jobs.map(lambda name: _clean(name, given.folder, given.seconds, given.seed), given.targets or NAMES)
+        return sum(not one for one in clean)
 
 
-def _clean(name: str, folder: Path, arguments: list[str], seconds: int) -> bool:
+def _clean(name: str, folder: Path, seconds: int, seed: int) -> bool:
     """Whether nothing was found in the time."""
-    options = [each for each in arguments if each not in NAMES]
+    options = [f"--seconds={seconds}", f"--seed={seed}", f"--folder={folder.absolute()}"]
     log = folder / name / "log"
     log.parent.mkdir(parents=True, exist_ok=True)
     found = folder / name / "found"

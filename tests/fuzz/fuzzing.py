@@ -79,7 +79,7 @@ def fuzz(name: str, folder: Path, flags: Sequence[str]) -> None:
         f"-rss_limit_mb={MOST_MEMORY}",
         f"-max_len={target.longest}",
         f"-artifact_prefix={found}/",
-        f"-dict={dictionary}",
+        *([f"-dict={dictionary}"] if target.words else []),
         "-print_final_stats=1",
         *flags,
     ]

@@ -1,4 +1,4 @@
-"""The fixture loader: a file is refused with its mistakes, or loads, can answer, explain, and be dumped and loaded again."""
+"""The fixture loader: a file is refused with its mistakes, or loads, can answer, and be dumped and loaded again."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from robustness.fixtures_at_random import DURATIONS, PATTERNS
 from emulator import presigned
 from emulator.clock import SECOND, Wall
 from emulator.errors import Code, Status
-from emulator.rows.check import LONGEST_DESCRIPTION, MOST_FAULTS, check as checked
+from emulator.rows.check import LONGEST_DESCRIPTION, MOST_FAULTS
+from emulator.rows.check import check as checked
 from emulator.rows.names import TASK_TYPES
 from emulator.rules import duration, literals
 from emulator.rules.comparisons import _found, _pattern

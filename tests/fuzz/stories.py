@@ -190,7 +190,7 @@ def _ids() -> tuple[str, ...]:
 def _mutated(story: Story, r: Random, methods: Sequence[str]) -> None:
     calls = story.calls
     what = r.random()
-    if not calls or what < 0.1 and len(calls) < MOST_CALLS:
+    if not calls or (what < 0.1 and len(calls) < MOST_CALLS):
         calls.insert(r.randint(0, len(calls)), Asked(r.choice(methods)))
     elif what < 0.2 and len(calls) < MOST_CALLS:
         one = r.choice(calls)
