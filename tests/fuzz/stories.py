@@ -77,6 +77,7 @@ BOOKS: dict[str, dict[str, Any]] = {
     "chaos": {"lenient": True, "chaos": 0.5},
     "auth": {"lenient": True, "require_auth": True, "api_key": ["AQVNkey"]},
     "quotas": {"lenient": True, "fixtures": _QUOTAS, "quotas": "real"},
+    "frozen": {"lenient": True, "fixtures": _RULES, "frozen": True},
     "datasets": {"lenient": True, "fixtures": str(loader.FIXTURES / "34-datasets.yaml")},
 }
 _KEYS = [
@@ -150,6 +151,19 @@ def _snapshot(served: Served) -> None:
     assert not isinstance(restored, Status), f"its own snapshot is refused: {restored}"
     again = served.ask(f"{CONTROL}Snapshot", b"", patience=LONG)
     assert not isinstance(again, Status), f"no snapshot of what was restored: {again}"
+    before, after = (json.loads(one[0].snapshot) for one in (told, again))
+    if before["clock"]["frozen"]:
+        assert after == before, _difference(before, after)
+
+
+def _difference(before: Any, after: Any, where: str = "") -> str:
+    """Where two snapshots differ first."""
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        return next(_difference(before[k], after[k], f"{where}.{k}") for k in before if before[k] != after[k])
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        at = next(i for i in range(len(before)) if before[i] != after[i])
+        return _difference(before[at], after[at], f"{where}[{at}]")
+    return f"restored it is another at {where}: {str(before)[:300]} became {str(after)[:300]}"
 
 
 def _served_methods() -> list[str]:
@@ -274,7 +288,7 @@ def _snapshot_words() -> tuple[str, ...]:
 def _snapshots() -> tuple[bytes, ...]:
     """Of emulators in which something has happened."""
     out = []
-    for book in ("rules", "quotas", "datasets"):
+    for book in ("rules", "quotas", "datasets", "frozen"):
         served = _served(book)
         served.begin()
         for method, request in loader._asked():
@@ -304,13 +318,15 @@ def control_seeds() -> Mapping[str, bytes]:
             request = METHODS[method].input()
             if "operation_id" in request.DESCRIPTOR.fields_by_name:
                 request.operation_id = next((id_ for id_ in _ids() if len(id_) == 20), "")
-            out[f"method-{i}"] = _written(Story("rules", [*begin, Asked(method, request.SerializeToString())]))
+            out[f"method-{i}"] = _written(Story("frozen", [*begin, Asked(method, request.SerializeToString())]))
     for i, raw in enumerate(_examples()):
         if raw.count(b"!") < 100:
-            out[f"added-{i}"] = _written(Story("none", [Asked(f"{CONTROL}AddRules", _added(raw)), *begin]))
+            out[f"added-{i}"] = _written(
+                Story(("none", "frozen")[i % 2], [Asked(f"{CONTROL}AddRules", _added(raw)), *begin])
+            )
     for i, raw in enumerate(_snapshots()):
         restore = METHODS[f"{CONTROL}Restore"].input(snapshot=raw).SerializeToString()
-        out[f"restored-{i}"] = _written(Story("none", [Asked(f"{CONTROL}Restore", restore), *begin]))
+        out[f"restored-{i}"] = _written(Story("frozen", [Asked(f"{CONTROL}Restore", restore), *begin]))
     return out
 
 
