@@ -16,11 +16,14 @@ import atheris
 
 from .targets import named
 
-HANGING = 10
+HANGING = 30
 """Seconds that one input may take."""
 
 MOST_MEMORY = 2048
 """MiB that the process may have."""
+
+SMALL = 128 * 128
+"""Pixels of a picture."""
 
 
 def _instrumented() -> None:
@@ -30,6 +33,7 @@ def _instrumented() -> None:
         for module in pkgutil.walk_packages(package.__path__, "emulator."):
             if not module.name.endswith("__main__"):
                 import_module(module.name)
+    vars(import_module("emulator.replies.images"))["_AREA"] = SMALL  # drawing would take most of the time
 
 
 def _signature(raised: BaseException) -> str:
