@@ -38,9 +38,9 @@ def size(pattern: str) -> int:
 
 def quick(pattern: str) -> bool:
     """Whether a search for `pattern` takes no more steps than the square of the text's length: it repeats one thing at
-    most, which is one character, and looks at nothing that it has met before.
+    most, which is one character, looks at nothing that it has met before, and seldom has a choice.
     """
-    if OTHER_SYNTAX.search(pattern):
+    if OTHER_SYNTAX.search(pattern) or _ways(pattern) > _MOST_WAYS:
         return False
     try:
         return _repeats(parsed(pattern)) <= 1
@@ -52,7 +52,19 @@ OTHER_SYNTAX = re.compile(r"\[\[|\[\^?\[|\[:|\{(?!\d*,?\d*\})|--|&&|\|\||~~|\(\?
 """What `regex` reads differently from the parser used here: nested sets, set operations, fuzziness, verbosity."""
 
 _MANY = 1000
+_MOST_WAYS = 16
+"""Ways through all alternatives of a pattern that is quick (our choice)."""
+
 _SIMPLE = frozenset({"LITERAL", "NOT_LITERAL", "ANY", "IN", "CATEGORY", "AT"})
+
+
+def _ways(pattern: str) -> float:
+    """How many ways there are through its alternatives, at most: of groups in a row they multiply. They are told from
+    the text, since the parser used here makes one set of `a|b`, which to `regex` are two ways.
+    """
+    bars = pattern.count("|")
+    groups = max(1, min(bars, pattern.count("(")))
+    return (bars / groups + 1) ** min(groups, 8)  # which are too many already
 
 
 def _repeats(items: Any) -> int:

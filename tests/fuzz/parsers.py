@@ -19,8 +19,9 @@ from emulator.rows.check import LONGEST_DESCRIPTION, MOST_FAULTS
 from emulator.rows.check import check as checked
 from emulator.rows.names import TASK_TYPES
 from emulator.rules import duration, literals
-from emulator.rules.comparisons import _found, _pattern
+from emulator.rules.comparisons import SHORT, _found, _pattern
 from emulator.rules.matcher import Overrun
+from emulator.rules.patterns import quick
 from emulator.seed import Seed
 from emulator.services import jwt
 
@@ -32,7 +33,7 @@ _HEAD = "¦"
 
 
 def check_pattern(data: bytes) -> None:
-    """A pattern and a text in which it is found: what the pattern needs stands there."""
+    """A pattern and a text in which it is found: what the pattern needs stands there. What is called quick is."""
     pattern, _, text = data.decode("utf-8", "ignore").partition(_HEAD)
     needed = literals.of_pattern(pattern)
     try:
@@ -40,8 +41,9 @@ def check_pattern(data: bytes) -> None:
     except ValueError:
         return
     try:
-        found = _found(compiled, text)
+        found = _found((compiled, False), text)
     except Overrun:
+        assert not quick(pattern) or len(text) > SHORT, f"{pattern!r} is not quick in {text!r}"
         return
     if found:
         searched = literals.folded(text)
