@@ -53,7 +53,7 @@ def signature(seed: Seed, method: str, path: str, query: Pairs, size: int | None
     signed = "\n".join(
         [
             method,
-            path,
+            quote(path),
             *(f"{quote(name)}={quote(value)}" for name, value in sorted(query) if name != SIGNATURE),
             "" if size is None else str(size),
         ]

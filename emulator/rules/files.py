@@ -393,17 +393,17 @@ def _salvage(node: yaml.MappingNode, source: Source) -> None:
     silent = Problems(source.name)
     types = {f.encode_name: f.type for f in msgspec.structs.fields(File)}
     parts: dict[str, Any] = {}
-    for key, value in node.value:
-        if key.value == "rules" and isinstance(value, yaml.SequenceNode):
+    for key, value in _by_text(node):
+        if key == "rules" and isinstance(value, yaml.SequenceNode):
             rules = [decode(rule, Rule, silent) for rule in value.value]
             source.broken = frozenset(i for i, rule in enumerate(rules) if rule is INVALID)
             pairs = zip(rules, value.value, strict=True)
             parts["rules"] = [_sound_parts(of, silent) if rule is INVALID else rule for rule, of in pairs]
-        elif key.value == "chaos" and isinstance(value, yaml.SequenceNode):
+        elif key == "chaos" and isinstance(value, yaml.SequenceNode):
             faults = [decode(fault, GlobalFault, silent) for fault in value.value]
             parts["chaos"] = [_NO_FAULT if fault is INVALID else fault for fault in faults]
-        elif key.value in types and (part := decode(value, types[key.value], silent)) is not INVALID:
-            parts[key.value] = part
+        elif key in types and (part := decode(value, types[key], silent)) is not INVALID:
+            parts[key] = part
     source.file = File(**parts)
 
 
@@ -413,8 +413,13 @@ def _sound_parts(node: yaml.Node, silent: Problems) -> Rule:
         return Rule()
     fields = {f.encode_name: f for f in msgspec.structs.fields(Rule)}
     parts = {
-        fields[key.value].name: part
-        for key, value in node.value
-        if key.value in fields and (part := decode(value, fields[key.value].type, silent)) is not INVALID
+        fields[key].name: part
+        for key, value in _by_text(node)
+        if key in fields and (part := decode(value, fields[key].type, silent)) is not INVALID
     }
     return Rule(**parts)
+
+
+def _by_text(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
+    """The entries of a mapping but those under a list or another mapping, as `{{a}}` has them."""
+    return ((key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))

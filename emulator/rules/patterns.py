@@ -41,7 +41,7 @@ def quick(pattern: str) -> bool:
 
     It repeats one thing at most, which is one character, chooses between few, and looks at nothing it has met before.
     """
-    if OTHER_SYNTAX.search(pattern):
+    if OTHER_SYNTAX.search(pattern) or _choices(pattern) > _MOST_CHOICES:
         return False
     try:
         items = parsed(pattern)
@@ -60,6 +60,17 @@ OTHER_SYNTAX = re.compile(r"\[\[|\[\^?\[|\[:|\{(?!\d*,?\d*\})|--|&&|\|\||~~|\(\?
 """What `regex` reads differently from the parser used here: nested sets, set operations, fuzziness, verbosity."""
 
 _SIMPLE = frozenset({"LITERAL", "NOT_LITERAL", "ANY", "IN", "CATEGORY", "AT"})
+_MOST_CHOICES = 16
+"""Ways through all alternatives of a pattern that is quick (our choice)."""
+
+
+def _choices(pattern: str) -> int:
+    """How many ways there are through its alternatives, at most: of groups in a row they multiply. They are told from
+    the text, since the parser used here makes one set of `a|b`, which to `regex` are two ways.
+    """
+    bars = pattern.count("|")
+    groups = max(1, min(bars, pattern.count("(")))
+    return (bars // groups + 1) ** min(groups, 8)  # which are too many already
 
 
 def _ways(items: Any) -> float:

@@ -93,3 +93,8 @@ def test_a_linked_folder_inside_is_read_and_one_that_leads_out_is_not(tmp_path: 
     (root / "out").symlink_to(elsewhere)
     (root / "again").symlink_to(root)
     assert [rule.name for rule in load([root]).rules] == ["ours"]
+
+
+@pytest.mark.parametrize("raw", [b"{{ question }}", b"rules:\n- {{ question }}\n", b"? [rules]\n: 1\n"])
+def test_a_list_or_mapping_where_a_fields_name_should_be_is_a_mistake_with_its_line(raw: bytes) -> None:
+    assert all(told.startswith(("a.yaml:1: ", "a.yaml:2: ")) for told in mistakes(Bundle({"a.yaml": raw})))

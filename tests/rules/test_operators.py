@@ -553,7 +553,9 @@ def test_what_is_said_to_be_implied_is_so(a: Condition, b: Condition, kind: Any)
             assert other.holds(actual)
 
 
-@pytest.mark.parametrize("pattern", [r"(?i)заказ \d+\b", "привет|пока", r"^\w{3,}!", "[a-f]*x", r"(а|б)в", "a.?b"])
+@pytest.mark.parametrize(
+    "pattern", [r"(?i)заказ \d+\b", "привет|пока", r"^\w{3,}!", "[a-f]*x", r"(а|б)в", "a.?b", "(а|б|в)(г|д)"]
+)
 def test_quick_patterns_are_searched_without_a_look_at_the_clock(pattern: str) -> None:
     assert patterns.quick(pattern)
 
@@ -563,6 +565,7 @@ def test_quick_patterns_are_searched_without_a_look_at_the_clock(pattern: str) -
     [
         *("(a|a)*b", r"(\w+)+!", ".*x.*y", r"(a)\1", "(?=a+)b", "(?:ab)+", "(?:дом){e<=1}", "a++b", "(?x) a", "(?R)?x"),
         "(?:a|ab)" * 20 + "!",
+        "(a|a)" * 20 + "b",
         r"\w*(?:" + "|".join(f"a{i}!" for i in range(300)) + ")",
         "[ab]*" + "[ab]" * 300 + "!",
     ],
