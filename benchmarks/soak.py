@@ -1,7 +1,7 @@
 """`soak`: calls of every kind, by the hundred thousand, after which memory, descriptors and threads are what they were.
 
 Calls are made in laps of equal mix, each over connections of its own: completions by 100 rules, streams, streams that
-are left in the middle, calls that are left as soon as they are sent or whose deadline passes, operations that are begun
+are left in the middle, calls that are left while they wait or whose deadline passes, operations that are begun
 and polled, texts that are tokenized and embedded, scripted errors, refused requests, methods that there are not. What
 the emulator keeps up to a bound, its journal and operations that are done, is full after the laps that warm up.
 """
@@ -66,7 +66,7 @@ def kinds() -> list[Kind]:
         Kind("completions", 38, completion, questions.requests(questions.LAST)),
         Kind("streams", 10, completion, questions.requests(questions.FIRST, stream=True)),
         Kind("streams left in the middle", 6, completion, paced, fails=True, leave_after=2),
-        Kind("calls left at once", 6, completion, waits, fails=True, leave_after=0),
+        Kind("calls left while they wait", 6, completion, waits, fails=True, leave_after=0),
         Kind("deadlines that pass", 2, completion, waits, fails=True, metadata=(("grpc-timeout", "30m"),)),
         Kind("tokenized", 6, _TOKENIZE, [text.SerializeToString() for text in texts]),
         Kind("embedded", 4, questions.EMBEDDING, questions.texts()),

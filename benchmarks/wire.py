@@ -25,6 +25,8 @@ INITIAL_WINDOW = 65_535
 WIDEST_WINDOW = (1 << 31) - 1
 PATIENCE = 30
 """Seconds in which no call ends before it is given up."""
+MOMENT = 0.05
+"""Seconds after which a call is left that is not to wait for anything."""
 LEFT = "left by its client"
 MOST_STREAMS = 1 << 30  # client streams are odd and end at 2**31
 
@@ -185,9 +187,12 @@ class _Connection:
         self._got = got[at:]
 
     def leave(self) -> Iterator[tuple[float, list[bytes], str]]:
-        """Of calls that are left as soon as they are sent, what `receive` would tell."""
+        """Of calls that are to be left before anything comes and have been under way for a moment, what `receive` would
+        tell.
+        """
         if self._leave_after == 0:
-            for stream in tuple(self.open):
+            before = time.perf_counter() - MOMENT
+            for stream in [stream for stream, (sent, _) in self.open.items() if sent < before]:
                 yield self._left(stream)
 
     def _left(self, stream: int) -> tuple[float, list[bytes], str]:
@@ -212,7 +217,7 @@ class _Connection:
 
 class Client:
     """Calls of one method, over a few connections; requests are taken in turn from `requests`. Each is left, which
-    counts as failed, after so many frames of its reply, or as soon as it is sent, if `leave_after` says so.
+    counts as failed, after `leave_after` frames of its reply, or a moment after it is sent if that is 0.
 
     Raises WireError where a server breaks off, TimeoutError when no call has ended for 30 s.
     """
@@ -233,6 +238,7 @@ class Client:
         for connection in self._connections:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
         self._next = 0
+        self._stays = leave_after != 0
 
     def __enter__(self) -> Client:
         return self
@@ -290,17 +296,15 @@ class Client:
                 under_way += 1
                 connection.call(body)
             idle = waiting
-            left = False
             for connection in self._connections:
                 for sent, data, wrong in connection.leave():
-                    left = True
                     under_way -= 1
                     idle.append(connection)
                     _count(outcome, sent, data, wrong, keep)
                 connection.flush()
             if not under_way and not (idle and begun < calls):  # else a window is shut, and will open
                 return
-            ready = self._selector.select(0 if left else PATIENCE)
+            ready = self._selector.select(PATIENCE if self._stays else MOMENT)
             if outcome.calls > ended:
                 ended, heard = outcome.calls, time.perf_counter()
             elif time.perf_counter() - heard > PATIENCE:  # pings may come all the while

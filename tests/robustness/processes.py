@@ -38,8 +38,9 @@ RULES: dict[str, Any] = {
 class Serving:
     """A server that is ready, its process and its log."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, places: dict[str, Any]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, places: dict[str, Any], engine: str) -> None:
         self.process = process
+        self.engine = engine
         self.target: str = places["grpc"]
         self.http: str = places["http"]
         self.pid: int = places["pid"]
@@ -89,7 +90,7 @@ def serving(
         ready = folder / "ready.json"
         eventually(lambda: ready.exists() or started.poll() is not None, within=60)
         assert started.poll() is None, (folder / "log.txt").read_text("utf-8", "replace")
-        yield Serving(started, folder / "log.txt", json.loads(ready.read_text()))
+        yield Serving(started, folder / "log.txt", json.loads(ready.read_text()), engine)
     finally:
         started.kill()
         started.wait()

@@ -64,10 +64,7 @@ def test_when_it_is_killed_clients_are_told_at_once_and_its_port_is_free(engine:
 
 
 def test_a_process_that_works_for_it_ends_with_it(tmp_path: Path) -> None:
-    code = (
-        "import asyncio, time; from emulator.apart import in_process;"
-        "asyncio.run(in_process(time.sleep, 600))"
-    )
+    code = "import asyncio, time; from emulator.apart import in_process;asyncio.run(in_process(time.sleep, 600))"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
@@ -138,5 +135,3 @@ def test_told_to_stop_before_it_serves_it_ends(engine: str, tmp_path: Path) -> N
     process = start(tmp_path, engine)
     process.send_signal(signal.SIGTERM)
     assert process.wait(FOREVER) in (0, -signal.SIGTERM)
-
-

@@ -84,9 +84,7 @@ def test_a_ready_file_for_which_there_is_no_room_is_told(tmp_path: Path) -> None
 
 def test_certificates_for_which_there_is_no_room_are_told(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    process = start(
-        tmp_path / "served", "grpc.aio", "--tls", "--tls-dir", f"{disk}", before=small(disk, fill=True)
-    )
+    process = start(tmp_path / "served", "grpc.aio", "--tls", "--tls-dir", f"{disk}", before=small(disk, fill=True))
     assert process.wait(60) == 1
     log = (tmp_path / "served" / "log.txt").read_text()
     assert "Traceback" not in log, log
