@@ -3,7 +3,8 @@
 A Python client made of grpcio takes about as long for a call as the server does, and on two cores measures itself.
 This one sends prepared bytes, of which only the number of the stream changes, and looks at no more of an answer than
 where its messages begin and end. It is no client for use: one method a connection, no TLS, no compression, and of a
-failure it knows only that it was one. It can leave calls, too, as programs do that are done with them. What servers really answer is checked with grpcio (see `servers.checked`).
+failure it knows only that it was one. It can leave calls, too, as
+programs do that are done with them. What servers really answer is checked with grpcio (see `servers.checked`).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def test_operations_and_calls_go_on_as_if_nothing_had_jumped(
     assert not client.operation(second.id).done
     emulator.clock.advance("1h")
     assert client.operation(first.id).done
-    times = [call.at for call in emulator.calls()]
+    times = [call.entry.began for call in emulator.calls()]
     assert times == sorted(times)
 
 
@@ -103,5 +103,5 @@ def test_time_goes_on_where_numbers_of_other_programs_end(serve: Serve, connect:
 
 @pytest.mark.parametrize("now", ["2016-12-31T23:59:60Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "10000-01-01"])
 def test_a_time_that_it_can_not_tell_is_refused(serve: Serve, now: str) -> None:
-    with pytest.raises(UsageError, match="^now: "):
+    with pytest.raises(UsageError, match=r"^now: "):
         serve(now=now)

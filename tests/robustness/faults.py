@@ -105,6 +105,10 @@ MALFORMED = {
 }
 """What breaks the rules of HTTP/2, or is something else."""
 
+_INFLATING = zlib.compress(bytes(67_200_000), 9)
+_BOMB = b"\1" + struct.pack(">I", len(_INFLATING)) + _INFLATING
+assert len(_BOMB) < 65_535, "it must fit the window that a client has before it is told of another"
+
 CALLS = {
     "a message longer than it is": call(body=_length(100) + b"abc"),
     "a message of 4 GB": call(body=_length(2**32 - 1) + b"abc"),
@@ -112,10 +116,9 @@ CALLS = {
     "no message": call(body=b""),
     "a message that says it is compressed": call(body=b"\1" + struct.pack(">I", 3) + b"abc"),
     "a message whose gzip is none": call(body=b"\1" + _length(3)[1:] + b"abc", more=[(b"grpc-encoding", b"gzip")]),
-    "a message that inflates to 1 GB": call(
-        body=b"\1" + _length(len(_bomb := zlib.compress(bytes(1 << 28))))[1:] + _bomb[:16_000],
-        more=[(b"grpc-encoding", b"deflate")],
-    ),
+    "a message that inflates to more than may be": headers(more=[(b"grpc-encoding", b"deflate")])
+    + b"".join(frame(DATA, 0, 1, _BOMB[at : at + 16_000]) for at in range(0, len(_BOMB), 16_000))
+    + frame(DATA, END_STREAM, 1, b""),
     "an encoding that nobody knows": call(body=b"\1" + _length(3)[1:] + b"abc", more=[(b"grpc-encoding", b"snappy")]),
     "a flag of 255": call(body=b"\xff" + _length(3)[1:] + b"abc"),
     "a message that protobuf can't read": call(body=message(b"\xff" * 50)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -57,14 +57,13 @@ def connected(stack: ExitStack, served: Serving, count: int, raw: bytes = HELLO)
 
 
 def test_ten_thousand_idle_connections_cost_little_and_hold_nobody_up(
-    served: Serving, record_property: pytest.RecordProperty
+    served: Serving, record_property: Callable[[str, object], None]
 ) -> None:
     idle, before = served.descriptors(), served.resident()
     with ExitStack() as stack:
         made = connected(stack, served, CONNECTIONS)
         each = (served.resident() - before) / CONNECTIONS
         record_property("bytes_per_idle_connection", each)
-        print(f"{served.engine}: {each / 1000:.1f} KB for each idle connection")
         assert served.descriptors() >= CONNECTIONS
         for _ in range(5):
             served.answers()
@@ -101,7 +100,9 @@ def test_a_thousand_clients_that_stop_answering_in_the_middle_hold_nobody_up(ser
     served.answers()
 
 
-def test_ten_thousand_streams_at_once_all_wait_and_end(served: Serving) -> None:
+def test_ten_thousand_streams_at_once_all_wait_and_end(
+    served: Serving, record_property: Callable[[str, object], None]
+) -> None:
     with Client(served.target) as client:
         before = served.resident()
         with ExitStack() as stack:
@@ -118,7 +119,7 @@ def test_ten_thousand_streams_at_once_all_wait_and_end(served: Serving) -> None:
 
             eventually(lambda: open_calls() == STREAMS, within=60)
             each = (served.resident() - before) / STREAMS
-            print(f"{served.engine}: {each / 1000:.1f} KB for each stream that waits")
+            record_property("bytes_per_stream_that_waits", each)
             served.answers()
             assert each < 100_000
         eventually(lambda: open_calls() == 0, within=60)

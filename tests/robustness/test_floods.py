@@ -29,12 +29,12 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def sent(served: Serving, raw: bytes, patience: float = 0.1) -> bytes:
     """What comes back until stream 1 or the connection ends, or nothing more comes for a moment."""
     got = b""
-    with socket.create_connection(served.address, timeout=5) as connection:
-        with contextlib.suppress(OSError):  # it may be cut off while it sends
-            connection.sendall(raw)
-            connection.settimeout(patience)
-            while not over(got) and (more := connection.recv(1 << 16)):
-                got += more
+    # It may be cut off while it sends.
+    with socket.create_connection(served.address, timeout=5) as connection, contextlib.suppress(OSError):
+        connection.sendall(raw)
+        connection.settimeout(patience)
+        while not over(got) and (more := connection.recv(1 << 16)):
+            got += more
     return got
 
 
