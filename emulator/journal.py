@@ -161,6 +161,7 @@ class Journal:
     def __init__(self, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._finished: deque[tuple[Entry, int]] = deque()  # each with its bytes, as they were counted
+        self._open: dict[str, int] = {}  # by id of an open entry: the bytes that it was counted with
         self._limit_entries, self._limit_bytes = limit_entries, limit_bytes
         self._bytes = 0
         self._subscriptions: WeakSet[Subscription] = WeakSet()
@@ -178,30 +179,37 @@ class Journal:
         return self._bytes
 
     def add(self, entry: Entry) -> None:
-        """Open an entry, making room for it among the finished ones; open calls stay."""
+        """Keep an entry, making room for it among the finished ones; open calls stay."""
+        came = _came(entry)
         self._entries[entry.id] = entry
-        self._bytes += _came(entry)
-        self._make_room()
-        if entry.code is not None:
-            self.close(entry)
+        self._bytes += came
+        if entry.code is None:
+            self._open[entry.id] = came
+            self._make_room()
+        else:
+            self._finish(entry, came)
 
     def close(self, entry: Entry) -> None:
         """The call is over; what was told of it counts from now on, and subscribers get it. Entries that are not in the
         journal are left alone.
         """
-        if not self.holds(entry):
-            return
+        if self.holds(entry):
+            self._finish(entry, self._open.pop(entry.id, 0))
+
+    def _finish(self, entry: Entry, came: int) -> None:
         told = _told(entry)
-        self._finished.append((entry, _came(entry) + told))
+        self._finished.append((entry, came + told))
         self._bytes += told
-        for subscription in self._subscriptions:
-            subscription.put(entry)
+        if self._subscriptions:
+            for subscription in self._subscriptions:
+                subscription.put(entry)
         self._make_room()
 
     def clear(self) -> None:
         """Forget all calls, and how many were evicted. What is open ends outside of it, and is nobody's any more."""
         self._entries.clear()
         self._finished.clear()
+        self._open.clear()
         self._bytes = self.evicted = 0
 
     def holds(self, entry: Entry) -> bool:
@@ -221,15 +229,6 @@ class Journal:
     def last_unmatched(self) -> Entry | None:
         """The latest call that no rule matched."""
         return next((e for e in reversed(self._entries.values()) if e.unmatched), None)
-
-    def _forget(self, older: Entry) -> None:
-        """Let go of one that is in nobody's way but its namesake's."""
-        found = next((pair for pair in self._finished if pair[0] is older), None)
-        if found is None:
-            self._bytes -= _came(older)
-        else:
-            self._finished = deque(pair for pair in self._finished if pair is not found)
-            self._bytes -= found[1]
 
     def _make_room(self) -> None:
         while self._finished and (len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes):

@@ -27,7 +27,7 @@ from .engine.tally import Tally
 from .errors import Code, Status
 from .iam import Tokens
 from .idempotency import Idempotency
-from .journal import Journal
+from .journal import Entry, Journal
 from .operations import Operations
 from .quotas import Quotas
 from .rules.accounts import OPEN, REQUIRED, Auth
@@ -117,6 +117,7 @@ class Session:
         self.own: Layer | None = None
         self.added: list[Layer] = []
         self.calls = {"call": 0, "aside": 0}
+        self._asked: tuple[Seed | None, dict[str, Seed]] = None, {}
         self.open_calls = 0
         self.holders = 0
         self.used = Monotonic.now()
@@ -232,9 +233,40 @@ class Session:
 
     def ids(self, kind: str, n: int) -> tuple[str, str]:
         """The request id of the `n`th call of its kind, and its `x-server-trace-id`."""
-        digits = self.seed.bits("request", kind, n).hex()
+        if self._asked[0] is not self.seed:
+            self._asked = self.seed, {kind: self.seed.at("request", kind) for kind in self.calls}
+        digits = self._asked[1][kind].bits(n).hex()
         trace = digits[32:48]
         return as_uuid(digits), f"{trace}:{digits[48:]}:{trace}:1"
+
+    def enter(self, entry: Entry | None) -> None:
+        """A call that is not answered at once begins to be answered, in the running task; `entry` is None for those of
+        tools. Calls that are answered at once need not enter: nothing happens between their beginning and their end.
+        """
+        self.holders += 1
+        if entry is not None:
+            self.open_calls += 1
+            self.journal.add(entry)
+            self.clock.enter()
+
+    def leave(self, entry: Entry | None) -> None:
+        """Such a call has been answered, whatever became of it. Every `enter` needs one."""
+        self.holders -= 1
+        if entry is not None:
+            self.open_calls -= 1
+            self.clock.leave()
+            if self.journal.holds(entry):  # else the session was reset meanwhile
+                self._closed(entry)
+                self.journal.close(entry)
+
+    def answered(self, entry: Entry) -> None:
+        """A call of a program was answered at once."""
+        self._closed(entry)
+        self.journal.add(entry)
+
+    def _closed(self, entry: Entry) -> None:
+        self.habits.closed(entry)
+        self.tally.closed(entry)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -25,13 +25,12 @@ from ..replies.timeline import Plan, compile_operation, uses_batches
 from ..rules import model
 from ..rules.accounts import Auth, compile_auth
 from ..rules.conditions import FIELDS, Compiled, Report, compile_when, names_of
-from ..rules.problems import dotted
 from ..rules.subject import CONTEXT_NAMES, Subject
 from ..rules.variables import substituted, variables_of
-from .index import Index
 
 if TYPE_CHECKING:
     from ..rules.files import Bundle, Inline, Source
+    from .index import Index
 
 DESCRIPTORS = {call: METHODS[path].input.DESCRIPTOR for call, path in METHODS_BY_CALL.items()}
 DESCRIPTORS["batch_row"] = DESCRIPTORS["completion"]
@@ -125,6 +124,8 @@ class Book(Struct, frozen=True):
         """
         index = self.indexes.get(subject.call)
         if index is None:
+            from .index import Index  # what it takes is not needed before the first call
+
             index = self.indexes[subject.call] = Index(self.by_call[subject.call])
         return index.among(subject)
 
@@ -373,6 +374,7 @@ class _FileCompiler:
     def _faults(self, spec: model.Fault | Sequence[model.Fault] | None, at: tuple[str | int, ...]) -> tuple[Fault, ...]:
         if spec is None:
             return ()
+        from ..rules.problems import dotted  # which takes YAML, as whoever has fixtures does
 
         def where(i: int) -> str:
             place = at if isinstance(spec, model.Fault) else (*at, i)

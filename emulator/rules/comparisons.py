@@ -15,7 +15,7 @@ from . import hints
 from .hints import Advice, quote, show
 from .matcher import Difference, Matcher, Overrun, any_of
 from .model_uri import Model, ModelPattern
-from .patterns import LARGEST, LONGEST_LITERAL, longest_literal, size
+from .patterns import LARGEST, LONGEST_LITERAL, longest_literal, quick, size
 from .text import Glob, Text, fold, word_needle
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 PATTERN_TIME = 0.1
 """Seconds that one search of a `matches` pattern may take."""
+
+SHORT = 1000
+"""Characters of a text in which a search whose steps are the square of that ends within such a time, unwatched."""
+
+Pattern = tuple["regex.Pattern[str]", bool]
+"""A compiled pattern, and whether it is quick."""
 
 
 class Equals(Matcher):
@@ -135,7 +141,7 @@ class Matches(Textual):
 
     def __init__(self, operator: str, expected: Any, sources: Sequence[str]) -> None:
         super().__init__(operator, expected, sources)
-        self.patterns = tuple(_pattern(source) for source in sources)
+        self.patterns: tuple[Pattern, ...] = tuple((_pattern(source), quick(source)) for source in sources)
 
     def holds(self, actual: Any) -> bool:
         """Whether one of the patterns is found. Raises Overrun where that took too long to find out."""
@@ -327,12 +333,17 @@ def boolean(text: str) -> bool | None:
     return {"true": True, "false": False}.get(text.lower())
 
 
-def _found(pattern: regex.Pattern[str], text: str) -> bool:
+def _found(pattern: Pattern, text: str) -> bool:
+    compiled, quick = pattern
+    # With the interpreter's lock let go of, as `regex` does by itself, other threads take it, and most of the time goes
+    # into getting it back; and to look at the clock takes longer than most searches.
+    if quick and len(text) <= SHORT:
+        return compiled.search(text, concurrent=False) is not None
     try:
-        return pattern.search(text, timeout=PATTERN_TIME) is not None
+        return compiled.search(text, concurrent=False, timeout=PATTERN_TIME) is not None
     except TimeoutError:
         raise Overrun(
-            f"the pattern {quote(pattern.pattern)} took more than {PATTERN_TIME} s and was given up: make it simpler"
+            f"the pattern {quote(compiled.pattern)} took more than {PATTERN_TIME} s and was given up: make it simpler"
         ) from None
 
 

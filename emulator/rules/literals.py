@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .patterns import parsed
+from .patterns import OTHER_SYNTAX, parsed
 from .text import fold
 
 Literals = frozenset[str]
@@ -23,9 +23,6 @@ _NEVER_MARKED = frozenset("0123456789!\"#%&',-/:;@_`~«»—№")
 """Those of which no mark that follows makes another character."""
 
 _UNSAFE = re.compile(f" {{2,}}|[^ {re.escape(SAFE)}]+")
-
-_OTHER_SYNTAX = re.compile(r"\[\[|\[\^?\[|\[:|\{(?!\d*,?\d*\})|--|&&|\|\||~~|\(\?[a-zA-Z]*[xV]")
-"""What `regex` reads differently from the parser used here: nested sets, set operations, fuzziness, verbosity."""
 
 
 def searched(folded: str) -> str:
@@ -54,7 +51,7 @@ def of_pattern(pattern: str) -> tuple[Literals, ...]:
     """The same for a regular expression, which may need several: of each set one stands in every text where it is
     found.
     """
-    if _OTHER_SYNTAX.search(pattern):
+    if OTHER_SYNTAX.search(pattern):
         return ()
     try:
         return tuple(_needed(parsed(pattern)))

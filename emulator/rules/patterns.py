@@ -36,6 +36,43 @@ def size(pattern: str) -> int:
         return math.prod(int(times) for times in re.findall(r"\d{1,9}", pattern[:1000]) if int(times) > 1)
 
 
+def quick(pattern: str) -> bool:
+    """Whether a search for `pattern` takes no more steps than the square of the text's length: it repeats one thing at
+    most, which is one character, and looks at nothing that it has met before.
+    """
+    if OTHER_SYNTAX.search(pattern):
+        return False
+    try:
+        return _repeats(parsed(pattern)) <= 1
+    except (re.error, OverflowError, RecursionError):
+        return False
+
+
+OTHER_SYNTAX = re.compile(r"\[\[|\[\^?\[|\[:|\{(?!\d*,?\d*\})|--|&&|\|\||~~|\(\?[a-zA-Z]*[xV]")
+"""What `regex` reads differently from the parser used here: nested sets, set operations, fuzziness, verbosity."""
+
+_MANY = 1000
+_SIMPLE = frozenset({"LITERAL", "NOT_LITERAL", "ANY", "IN", "CATEGORY", "AT"})
+
+
+def _repeats(items: Any) -> int:
+    """How many repetitions of one character there are; many where there is anything that may take longer."""
+    total = 0
+    for kind, argument in items:
+        name = str(kind)
+        if name in _SIMPLE:
+            continue
+        if name == "SUBPATTERN":
+            total += _repeats(argument[-1])
+        elif name == "BRANCH":
+            total += sum(map(_repeats, argument[1]))
+        elif name in ("MAX_REPEAT", "MIN_REPEAT") and len(argument[2]) == 1 and str(argument[2][0][0]) in _SIMPLE:
+            total += 1
+        else:
+            return _MANY
+    return total
+
+
 LONGEST_LITERAL = 300
 """Letters in a row: the first search for a longer run takes seconds, and no time limit ends it."""
 

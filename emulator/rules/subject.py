@@ -120,30 +120,36 @@ class Subject:
         return list(getattr(self.request, "messages", ()))
 
     @cached_property
+    def _said(self) -> list[tuple[str, Text | None]]:
+        """Who says what: tool calls and results are no text."""
+        return [(m.role, Text(text) if (text := m.text) or _has_text(m) else None) for m in self._messages]
+
+    @cached_property
     def question(self) -> Text | None:
         """The last text of role user."""
-        found = (m.text for m in reversed(self._messages) if m.role == "user" and _has_text(m))
-        return _text(next(found, None))
+        for role, text in reversed(self._said):
+            if role == "user" and text is not None:
+                return text
+        return None
 
     @cached_property
     def message(self) -> Text | None:
-        """The very last message's text, whoever wrote it; tool calls and results are no text."""
-        last = self._messages[-1] if self._messages else None
-        return _text(last.text if last is not None and _has_text(last) else None)
+        """The very last message's text, whoever wrote it."""
+        return self._said[-1][1] if self._said else None
 
     @cached_property
     def any_message(self) -> tuple[Text, ...]:
-        return tuple(Text(m.text) for m in self._messages if _has_text(m))
+        return tuple([text for _, text in self._said if text is not None])
 
     @cached_property
     def system(self) -> Text | None:
-        texts = [m.text for m in self._messages if m.role == "system" and _has_text(m)]
+        texts = [text.raw for role, text in self._said if role == "system" and text is not None]
         return Text("\n".join(texts)) if texts else None
 
     @cached_property
     def turn(self) -> int:
         """How many texts the user has sent so far."""
-        return sum(1 for m in self._messages if m.role == "user" and _has_text(m))
+        return sum([role == "user" and text is not None for role, text in self._said])
 
     @cached_property
     def tool_results(self) -> dict[str, tuple[Text, ...]]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from typing import Any, TypeVar
 
 from ..api import RequestInfo, RpcStatus, pack
 from ..behaviour import RETRY_ATTEMPT
@@ -42,6 +43,9 @@ _IDS = ("x-request-id", "x-client-request-id")
 _CONTROL = "/emulator."
 _ASIDE = "a"
 """How the ids of their entries begin."""
+
+
+_T = TypeVar("_T")
 
 
 class Router:
@@ -78,12 +82,23 @@ class Router:
             call.last = True
             call.entry.code, call.entry.whole = "OK", True
         except Exception as failed:
-            raise self._failed(call, failed, began) from None
-        self._close(call, began)
-        return answer
+            raise self._answered(call, self._failed(call, failed), began) from None
+        return self._answered(call, answer, began)
+
+    def _answered(self, call: Call, outcome: _T, began: float) -> _T:
+        """What came of a call that was answered at once."""
+        session, entry = call.session, call.entry
+        session.used = now = Monotonic.now()
+        entry.took = now - began
+        if not entry.id.startswith(_ASIDE):
+            session.answered(entry)
+        self._tell(call)
+        return outcome
 
     async def _messages(self, call: Call, answer: AsyncIterator[bytes], began: float) -> AsyncIterator[bytes]:
         entry = call.entry
+        self._under_way += 1
+        call.session.enter(None if call.method.startswith(QUIET) else entry)
         try:
             async with aclosing(answer) as messages:  # type: ignore[type-var]
                 async for message in messages:
@@ -94,11 +109,15 @@ class Router:
             late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
             entry.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
             entry.message = "the client's deadline passed" if late else "the client left"
-            self._close(call, began)
             raise
         except Exception as failed:
-            raise self._failed(call, failed, began) from None
-        self._close(call, began)
+            raise self._failed(call, failed) from None
+        finally:
+            self._under_way -= 1
+            call.session.used = now = Monotonic.now()
+            entry.took = now - began
+            call.session.leave(None if call.method.startswith(QUIET) else entry)
+            self._tell(call)
 
     def _sent(self, call: Call, message: bytes) -> None:
         """Note a message of the reply. Raises RESOURCE_EXHAUSTED for one that is too large."""
@@ -111,8 +130,9 @@ class Router:
         if entry.play is None:
             entry.replies.append(masked_reply(call.method, message))
 
-    def _failed(self, call: Call, failed: Exception, began: float) -> Status:
-        """The status, ready for the wire, of a call that ends with an error; its entry is closed."""
+    @staticmethod
+    def _failed(call: Call, failed: Exception) -> Status:
+        """The status, ready for the wire, of a call that ends with an error."""
         entry = call.entry
         if isinstance(failed, Status):
             status = failed
@@ -121,7 +141,6 @@ class Router:
             entry.code, entry.message = "INTERNAL", f"{type(failed).__name__}: {failed}"
             defects.error("a defect of the emulator, in %s", call.method, exc_info=failed)
             status = Status(Code.INTERNAL, "a defect of the emulator; its log has the traceback")
-        self._close(call, began)
         return for_wire(status, call)
 
     def _open(self, call: Call, began: float) -> Status | None:
@@ -137,10 +156,8 @@ class Router:
         if size > MOST_REQUEST_BYTES and not method.startswith(_CONTROL):
             text = f"Received message larger than max ({size} vs. {MOST_REQUEST_BYTES})"  # as gRPC words it
             refused, call.request = Status(Code.RESOURCE_EXHAUSTED, text), b""
-        self._under_way += 1
-        if self._under_way > self._bounds.max_streams and not method.startswith(_CONTROL):
+        if self._under_way >= self._bounds.max_streams and not method.startswith(_CONTROL):
             refused = refused or too_many(self._bounds.max_streams)
-        session.holders += 1
         quiet = method.startswith(QUIET)
         kind, n = session.counted(quiet)
         call.request_id, trace = session.ids(kind, n)
@@ -162,28 +179,13 @@ class Router:
             deadline=None if call.deadline is None else max(0.0, call.deadline - began),
         )
         if not quiet:
-            session.journal.add(entry)
             session.habits.opened(entry, call.header(RETRY_ATTEMPT) or "")
-            session.open_calls += 1
-            session.clock.enter()
         return refused
 
-    def _close(self, call: Call, began: float) -> None:
-        session, entry = call.session, call.entry
-        self._under_way -= 1
-        now = Monotonic.now()
-        entry.took = now - began
-        session.holders -= 1
-        session.used = now
-        if not entry.id.startswith(_ASIDE):
-            session.clock.leave()
-            session.open_calls -= 1
-            if session.journal.holds(entry):  # else the session was reset meanwhile
-                session.habits.closed(entry)
-                session.tally.closed(entry)
-                session.journal.close(entry)
-            if self._observer is not None:
-                self._observer.closed(call)
+    def _tell(self, call: Call) -> None:
+        """Tell who looks on of a call that has ended."""
+        if self._observer is not None and not call.entry.id.startswith(_ASIDE):
+            self._observer.closed(call)
         self._log(call)
 
     def _handler(self, call: Call) -> Handler:
@@ -208,27 +210,34 @@ class Router:
     def _log(self, call: Call) -> None:
         entry = call.entry
         level = logging.DEBUG if call.method.startswith(QUIET) else logging.INFO
-        if not log.isEnabledFor(level):
-            return
-        fields = {
-            "call": entry.id,
-            "session": call.session.id,
-            "method": call.method,
-            "rule": entry.rule,
-            "status": entry.code,
-            "ms": round(entry.took * 1000, 1),
-            "messages": entry.sent,
-            "request_id": call.request_id,
-        }
-        if entry.faults:
-            fields["chaos"] = "; ".join(entry.faults)
-        if entry.message:
-            fields["message"] = fitting(entry.message, MOST_TRAILER_BYTES)
-        log.log(level, "%s", _line(entry, call.session.id), extra={"fields": fields})
-        for struck in entry.faults:
-            log.log(level, "%s chaos: %s", entry.id, struck)
+        if log.isEnabledFor(level):
+            line = _line(entry, call.session.id)
+            # Where it was logged from is the same for every call, and costs as much to find out as the rest.
+            record = log.makeRecord(log.name, level, __file__, 0, line, (), None, extra={"fields": _fields(call)})
+            log.handle(record)
+            for struck in entry.faults:
+                log.log(level, "%s chaos: %s", entry.id, struck)
         for note in entry.notes:
             log.warning("%s %s: %s", entry.id, entry.rule, note)
+
+
+def _fields(call: Call) -> dict[str, Any]:
+    entry = call.entry
+    fields = {
+        "call": entry.id,
+        "session": call.session.id,
+        "method": call.method,
+        "rule": entry.rule,
+        "status": entry.code,
+        "ms": round(entry.took * 1000, 1),
+        "messages": entry.sent,
+        "request_id": call.request_id,
+    }
+    if entry.faults:
+        fields["chaos"] = "; ".join(entry.faults)
+    if entry.message:
+        fields["message"] = fitting(entry.message, MOST_TRAILER_BYTES)
+    return fields
 
 
 def _line(entry: Entry, session: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.rules import patterns
 from emulator.rules.implication import implies
 from emulator.rules.model import Condition, Operators
 from emulator.rules.operators import Difference, Kind, Matcher, Model, compile_condition
@@ -550,3 +551,16 @@ def test_what_is_said_to_be_implied_is_so(a: Condition, b: Condition, kind: Any)
     for actual in ACTUALS[kind]:
         if one.holds(actual):
             assert other.holds(actual)
+
+
+@pytest.mark.parametrize("pattern", [r"(?i)заказ \d+\b", "привет|пока", r"^\w{3,}!", "[a-f]*x", r"(а|б)в", "a.?b"])
+def test_quick_patterns_are_searched_without_a_look_at_the_clock(pattern: str) -> None:
+    assert patterns.quick(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a|a)*b", r"(\w+)+!", ".*x.*y", r"(a)\1", "(?=a+)b", "(?:ab)+", "(?:дом){e<=1}", "a++b", "(?x) a", "(?R)?x"],
+)
+def test_patterns_that_may_take_long_are_watched(pattern: str) -> None:
+    assert not patterns.quick(pattern)
