@@ -12,10 +12,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .content import full
 from .errors import Code, Status
+
+if TYPE_CHECKING:
+    import threading
 
 
 class Once:
@@ -145,17 +148,19 @@ def main() -> None:
     told = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     module, name, arguments = pickle.load(sys.stdin.buffer)
-    threading.Thread(target=_with_its_parent, daemon=True).start()
+    over = threading.Event()
+    threading.Thread(target=_with_its_parent, args=(over,), daemon=True).start()
     try:
         answer = (True, getattr(importlib.import_module(module), name)(*arguments))
     except Exception as failed:
         answer = (False, failed)
     told.write(pickle.dumps(answer))
+    over.set()  # who has read it closes our standard input
     told.close()
 
 
-def _with_its_parent() -> None:
+def _with_its_parent(over: threading.Event) -> None:
     """End this process when the one that began it is gone, even if it was killed: nobody wants the result."""
     while os.read(0, 4096):
         pass
-    os._exit(1)
+    os._exit(0 if over.is_set() else 1)
