@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import ENGINE
 from wire.client import Client, asking, eventually
 
+ENGINE = os.environ.get("FM_EMULATOR_TEST_ENGINE")
 ENGINES: list[str] = [ENGINE] if ENGINE else ["grpc.aio"] + ["native"] * (sys.version_info >= (3, 11))
 """Those that there are, or the one that is tested."""
 
