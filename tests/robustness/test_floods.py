@@ -59,8 +59,8 @@ def test_what_is_malformed_harms_nobody_else(served: Serving, fault: str) -> Non
 
 
 NEVER_BEGUN = ("calls that are reset at once", "streams that are opened and left open")
-"""Calls that end before their request has come: gRPC's core keeps some KB of each for good, in a server with nothing but
-a constant reply as well.
+"""Calls that end before their request has come: gRPC's core keeps some KB of each for good, in a server with nothing
+but a constant reply as well.
 """
 
 
