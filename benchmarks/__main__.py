@@ -15,7 +15,22 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import burst, goals, journal, latency, memory, npm, operations, plot, results, servers, startup, streams, unary
+from . import (
+    burst,
+    goals,
+    journal,
+    latency,
+    memory,
+    npm,
+    operations,
+    plot,
+    results,
+    servers,
+    soak,
+    startup,
+    streams,
+    unary,
+)
 from .results import Figure, Results
 from .run import Run
 
@@ -38,6 +53,7 @@ CASES: dict[str, Callable[[Run], list[Figure]]] = {
     "journal": journal.measured,
     "operations": operations.measured,
     "batch": _batch,
+    "soak": soak.measured,
 }
 
 
@@ -46,7 +62,9 @@ ENGINES = {"grpc.aio": (servers.EMULATOR, servers.NO_UVLOOP), "native": (servers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, or read what was measured, and tell it in the ways that were asked for."""
+    """Measure, or read what was measured, and tell it in the ways that were asked for. The exit status is 1 where what
+    must hold did not.
+    """
     parser = _parser()
     args = parser.parse_args(arguments)
     unknown = [case for case in args.cases if case not in CASES]
@@ -59,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(failed))
     if args.plot and Path(args.plot).suffix not in plot.FORMATS:
         parser.error(f"--plot: {args.plot} is to end in {' or '.join(plot.FORMATS)}")
+    failures: list[str] = []
     if found is None:
-        found = _measured(args)
+        found = _measured(args, failures)
         if args.json:
             Path(args.json).write_text(results.to_json(found), encoding="utf-8")
     if args.markdown:
@@ -73,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(results.as_text(results.compared(earlier, found)))
     if args.plot:
         plot.write(found, Path(args.plot))
-    return 0
+    return 1 if failures else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", action="append", default=[], choices=tuple(ENGINES), help="emulators to measure (default: all)")
     add("--operations", type=_whole, default=20_000, metavar="N", help="operations: how many (default 20,000)")
     add("--rows", type=_whole, default=1_000_000, metavar="N", help="batch: rows of the dataset (default 1,000,000)")
+    add("--calls", type=_whole, default=100_000, metavar="N", help="soak: how many (default 100,000)")
     add("--json", metavar="FILE", help="write the figures there, each round's as well")
     add("--read", metavar="FILE", help="measure nothing; tell what was written there with --json")
     add("--compare", metavar="FILE", help="tell what changed since that run")
@@ -100,7 +120,7 @@ def _whole(text: str) -> int:
     return number
 
 
-def _measured(args: argparse.Namespace) -> Results:
+def _measured(args: argparse.Namespace, failures: list[str]) -> Results:
     found = results.here()
     print(found.about, file=sys.stderr)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fm-emulator-benchmarks"
@@ -112,12 +132,14 @@ def _measured(args: argparse.Namespace) -> Results:
                 Path(folder),
                 cache,
                 lambda line: print(line, file=sys.stderr),
-                args.rounds,
-                args.seconds,
-                args.operations,
-                args.rows,
+                rounds=args.rounds,
+                seconds=args.seconds,
+                operations=args.operations,
+                rows=args.rows,
+                soak=args.calls,
                 engines=chosen,
                 notes=found.notes,
+                failures=failures,
             )
             try:
                 figures = CASES[case](run)

@@ -23,7 +23,7 @@ class Run:
     server is asked for `warm` seconds before the first, since what compiles as it runs, as Node.js does, needs that.
 
     `folder` is for files of the run; `cache` outlives it. `say` tells a person what is going on, `notes` collects what
-    belongs beside the figures.
+    belongs beside the figures, `failures` what must not be at all.
     """
 
     folder: Path
@@ -34,6 +34,7 @@ class Run:
     warm: float = 2.0
     operations: int = 20_000
     rows: int = 1_000_000
+    soak: int = 100_000
     rules: tuple[int, ...] = (1, 100, 1_000, 10_000)
     starts: tuple[int, ...] = (10, 10_000)
     calls: int = 10_000
@@ -41,6 +42,7 @@ class Run:
     layouts: tuple[str, ...] = field(default_factory=lambda: tuple(servers.layouts()))
     engines: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     @cached_property
     def variants(self) -> list[str]:
@@ -56,6 +58,11 @@ class Run:
         if line not in self.notes:
             self.notes.append(line)
             self.say(line)
+
+    def fail(self, line: str) -> None:
+        """Say it, keep it with the figures, and let the whole run fail."""
+        self.note(line)
+        self.failures.append(line)
 
     def failed(self, what: str, outcome: wire.Outcome) -> None:
         """Note calls that failed although none should."""

@@ -84,11 +84,11 @@ def bare(folder: Path, *flags: str, name: str = BARE) -> Any:
     return serving(name, [sys.executable, "-m", "benchmarks.bare", str(ready), *flags], ready)
 
 
-def emulator(folder: Path, fixtures: Path | None = None, variant: str = EMULATOR) -> Any:
-    """The emulator as its users start it; `variant` is one of `variants`."""
+def emulator(folder: Path, fixtures: Path | None = None, variant: str = EMULATOR, *more: str) -> Any:
+    """The emulator as its users start it, with these and `more` options; `variant` is one of `variants`."""
     ready = _ready(folder)
     command = [sys.executable, "-m", "emulator", "serve", "--port", "0", "--log-level", "error"]
-    command += ["--ready-file", str(ready), *options(variant)]
+    command += ["--ready-file", str(ready), *options(variant), *more]
     if fixtures is not None:
         command += ["--fixtures", str(fixtures)]
     return serving(variant, command, ready, **environment(variant, folder))

@@ -3,7 +3,8 @@
 A Python client made of grpcio takes about as long for a call as the server does, and on two cores measures itself.
 This one sends prepared bytes, of which only the number of the stream changes, and looks at no more of an answer than
 where its messages begin and end. It is no client for use: one method a connection, no TLS, no compression, and of a
-failure it knows only that it was one. What servers really answer is checked with grpcio (see `servers.checked`).
+failure it knows only that it was one. It can leave calls, too, as
+programs do that are done with them. What servers really answer is checked with grpcio (see `servers.checked`).
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ INITIAL_WINDOW = 65_535
 WIDEST_WINDOW = (1 << 31) - 1
 PATIENCE = 30
 """Seconds in which no call ends before it is given up."""
+MOMENT = 0.05
+"""Seconds after which a call is left that is not to wait for anything."""
+LEFT = "left by its client"
 MOST_STREAMS = 1 << 30  # client streams are odd and end at 2**31
 
 _UNSIGNED = struct.Struct(">I")
+_CANCEL = _UNSIGNED.pack(8)
 
 
 class WireError(RuntimeError):
@@ -101,13 +106,14 @@ def messages_in(data: bytes) -> list[bytes] | None:
 class _Connection:
     """One connection, with the streams that are open on it: when each was sent and the data that came on it."""
 
-    def __init__(self, target: str, path: str, metadata: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, target: str, path: str, metadata: Sequence[tuple[str, str]], leave_after: int | None) -> None:
         host, _, port = target.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.open: dict[int, tuple[float, list[bytes]]] = {}
         self.out: list[bytes] = []
         self.window = INITIAL_WINDOW  # what may be sent
+        self._leave_after = leave_after
         self._first, self._headers = (
             _around_the_number(frame(HEADERS, END_HEADERS, 0, block)) for block in header_blocks(path, target, metadata)
         )
@@ -159,14 +165,19 @@ class _Connection:
             if kind == DATA:
                 stream = _UNSIGNED.unpack_from(got, at + 5)[0]
                 self._taken += size
+                if stream not in streams:  # it was left
+                    at = after
+                    continue
                 if size:
                     streams[stream][1].append(got[body:after])
-                if flags & END_STREAM:  # without trailers, so without a status
+                if self._leave_after and len(streams[stream][1]) == self._leave_after:
+                    yield self._left(stream)
+                elif flags & END_STREAM:  # without trailers, so without a status
                     yield (*streams.pop(stream), "ended without trailers")
             elif kind == HEADERS:
-                if flags & END_STREAM:
-                    sent, data = streams.pop(_UNSIGNED.unpack_from(got, at + 5)[0])
-                    yield sent, data, ""
+                ended = streams.pop(_UNSIGNED.unpack_from(got, at + 5)[0], None) if flags & END_STREAM else None
+                if ended is not None:
+                    yield (*ended, "")
             elif kind == RST_STREAM:
                 ended = streams.pop(_UNSIGNED.unpack_from(got, at + 5)[0], None)
                 if ended is not None:
@@ -175,6 +186,19 @@ class _Connection:
                 self._about_itself(kind, flags, got[at:after])
             at = after
         self._got = got[at:]
+
+    def leave(self) -> Iterator[tuple[float, list[bytes], str]]:
+        """Of calls that are to be left before anything comes and have been under way for a moment, what `receive` would
+        tell.
+        """
+        if self._leave_after == 0:
+            before = time.perf_counter() - MOMENT
+            for stream in [stream for stream, (sent, _) in self.open.items() if sent < before]:
+                yield self._left(stream)
+
+    def _left(self, stream: int) -> tuple[float, list[bytes], str]:
+        self.out.append(frame(RST_STREAM, 0, stream, _CANCEL))
+        return (*self.open.pop(stream), LEFT)
 
     def _about_itself(self, kind: int, flags: int, whole: bytes) -> None:
         stream, payload = _UNSIGNED.unpack_from(whole, 5)[0], whole[9:]
@@ -193,7 +217,8 @@ class _Connection:
 
 
 class Client:
-    """Calls of one method, over a few connections; requests are taken in turn from `requests`.
+    """Calls of one method, over a few connections; requests are taken in turn from `requests`. Each is left, which
+    counts as failed, after `leave_after` frames of its reply, or a moment after it is sent if that is 0.
 
     Raises WireError where a server breaks off, TimeoutError when no call has ended for 30 s.
     """
@@ -206,13 +231,15 @@ class Client:
         *,
         connections: int = 4,
         metadata: Sequence[tuple[str, str]] = (),
+        leave_after: int | None = None,
     ) -> None:
         self._bodies = [prepared(request) for request in requests]
-        self._connections = [_Connection(target, path, metadata) for _ in range(connections)]
+        self._connections = [_Connection(target, path, metadata, leave_after) for _ in range(connections)]
         self._selector = selectors.DefaultSelector()
         for connection in self._connections:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
         self._next = 0
+        self._stays = leave_after != 0
 
     def __enter__(self) -> Client:
         return self
@@ -271,10 +298,14 @@ class Client:
                 connection.call(body)
             idle = waiting
             for connection in self._connections:
+                for sent, data, wrong in connection.leave():
+                    under_way -= 1
+                    idle.append(connection)
+                    _count(outcome, sent, data, wrong, keep)
                 connection.flush()
             if not under_way and not (idle and begun < calls):  # else a window is shut, and will open
                 return
-            ready = self._selector.select(PATIENCE)
+            ready = self._selector.select(PATIENCE if self._stays else MOMENT)
             if outcome.calls > ended:
                 ended, heard = outcome.calls, time.perf_counter()
             elif time.perf_counter() - heard > PATIENCE:  # pings may come all the while

@@ -12,10 +12,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .content import full
 from .errors import Code, Status
+
+if TYPE_CHECKING:
+    import threading
 
 
 class Once:
@@ -90,8 +93,9 @@ async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function`, which a module of ours has by its name, returns, called in a process of its own.
 
-    Arguments, result and exceptions travel pickled. A caller that is cancelled ends the process. Raises what the
-    function raises, and RuntimeError where the process dies, as it does when memory runs out.
+    Arguments, result and exceptions travel pickled. A caller that is cancelled ends the process, and so does the end of
+    ours, however it comes. Raises what the function raises, and RuntimeError where the process dies, as it does when
+    memory runs out.
     """
     import pickle
 
@@ -109,7 +113,7 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
         return await in_thread(function, *arguments)
     given = pickle.dumps((function.__module__, function.__qualname__, arguments))
     try:
-        told, _ = await process.communicate(given)
+        told = await _asked(process, given)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -123,16 +127,40 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
+async def _asked(process: asyncio.subprocess.Process, given: bytes) -> bytes:
+    """What the process tells when it is given that. Its standard input stays open, and ends only with us."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died; its status tells more
+        process.stdin.write(given)
+        await process.stdin.drain()
+    told = await process.stdout.read()
+    process.stdin.close()
+    await process.wait()
+    return told
+
+
 def main() -> None:
     """The other process: one function called, its result told on what was standard output."""
     import pickle
+    import threading
 
     told = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     module, name, arguments = pickle.load(sys.stdin.buffer)
+    over = threading.Event()
+    threading.Thread(target=_with_its_parent, args=(over,), daemon=True).start()
     try:
         answer = (True, getattr(importlib.import_module(module), name)(*arguments))
     except Exception as failed:
         answer = (False, failed)
     told.write(pickle.dumps(answer))
+    over.set()  # who has read it closes our standard input
     told.close()
+
+
+def _with_its_parent(over: threading.Event) -> None:
+    """End this process when the one that began it is gone, even if it was killed: nobody wants the result."""
+    while os.read(0, 4096):
+        pass
+    os._exit(0 if over.is_set() else 1)

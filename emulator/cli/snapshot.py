@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -30,13 +32,29 @@ def save(remote: Remote, file: str, as_json: bool) -> None:
         sys.stdout.buffer.flush()
         return
     try:
-        Path(file).write_bytes(snapshot)
+        _write(Path(file), snapshot)
     except OSError as failed:
         raise UsageError(f"{file} can't be written: {failed.strerror}") from None
     if as_json:
         print_json({"file": file, "bytes": len(snapshot)})
     else:
         click.echo(f"wrote {file} ({len(snapshot)} bytes)")
+
+
+def _write(path: Path, snapshot: bytes) -> None:
+    """Write all of it or nothing: what was there stays where the disk is full."""
+    if path.exists() and not path.is_file():  # such as a pipe, which can't be replaced
+        path.write_bytes(snapshot)
+        return
+    target = path.resolve()
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.new")
+    try:
+        temporary.write_bytes(snapshot)
+        temporary.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 @command.command("restore")

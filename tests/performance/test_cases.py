@@ -25,8 +25,9 @@ MEASURES = {
     "journal": {"throughput", "cpu"},
     "operations": {"memory", "started", "last quarter started", "polled", "finished"},
     "batch": {"time", "p50", "p99", "worst", "rows", "resident at most", "and in processes beside"},
+    "soak": {"resident", "descriptors", "threads", "throughput"},
 }
-NO_FLOOR_OF_THEIR_OWN = ("journal", "operations", "batch")
+NO_FLOOR_OF_THEIR_OWN = ("journal", "operations", "batch", "soak")
 
 
 def small(folder: Path, notes: list[str]) -> Run:
@@ -39,6 +40,7 @@ def small(folder: Path, notes: list[str]) -> Run:
         warm=0.05,
         operations=50,
         rows=300,
+        soak=20_000,
         rules=(1, 100),
         starts=(10,),
         calls=100,
@@ -55,8 +57,11 @@ def small(folder: Path, notes: list[str]) -> Run:
 def test_a_case_measures_the_emulator_and_the_floor(case: str, tmp_path: Path) -> None:
     notes: list[str] = []
 
-    figures = CASES[case](small(tmp_path, notes))
+    run = small(tmp_path, notes)
 
+    figures = CASES[case](run)
+
+    assert run.failures == []
     assert {f.measure for f in figures} == MEASURES[case]
     wanted = {servers.EMULATOR} if case in NO_FLOOR_OF_THEIR_OWN else {servers.EMULATOR, servers.BARE}
     assert wanted <= {f.server for f in figures}

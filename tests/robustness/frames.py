@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 ACK = 1
 END_STREAM, END_HEADERS = 1, 4
 
@@ -21,7 +21,8 @@ def message(raw: bytes) -> bytes:
     return b"\0" + struct.pack(">I", len(raw)) + raw
 
 
-def _literal(name: bytes, value: bytes) -> bytes:
+def literal(name: bytes, value: bytes) -> bytes:
+    """A header that no table keeps."""
     return b"\0" + _length(name) + name + _length(value) + value
 
 
@@ -54,7 +55,7 @@ class RawClient:
             (b"te", b"trailers"),
             *headers,
         ]
-        self.socket.sendall(frame(HEADERS, END_HEADERS, 1, b"".join(_literal(*pair) for pair in pairs)))
+        self.socket.sendall(frame(HEADERS, END_HEADERS, 1, b"".join(literal(*pair) for pair in pairs)))
         self.socket.sendall(frame(DATA, END_STREAM, 1, b"".join(map(message, bodies))))
 
     def frames(self) -> Iterator[tuple[int, int, int, bytes]]:

@@ -318,7 +318,7 @@ def test_a_client_that_never_reads_is_cut_off_by_the_stop(engine: str) -> None:
 
 
 def _headers(method: str, more: list[tuple[bytes, bytes]], type_: bytes = b"application/grpc") -> bytes:
-    from robustness.frames import _literal
+    from robustness.frames import literal
 
     pairs = [
         (b":method", b"POST"),
@@ -329,7 +329,7 @@ def _headers(method: str, more: list[tuple[bytes, bytes]], type_: bytes = b"appl
         (b"te", b"trailers"),
         *more,
     ]
-    return frame(HEADERS, END_HEADERS, 1, b"".join(_literal(*pair) for pair in pairs))
+    return frame(HEADERS, END_HEADERS, 1, b"".join(literal(*pair) for pair in pairs))
 
 
 def _compressed(raw: bytes) -> bytes:
