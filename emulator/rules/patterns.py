@@ -70,7 +70,8 @@ def _choices(pattern: str) -> int:
     """
     bars = pattern.count("|")
     groups = max(1, min(bars, pattern.count("(")))
-    return (bars // groups + 1) ** min(groups, 8)  # which are too many already
+    ways: int = (-(-bars // groups) + 1) ** min(groups, 8)  # eight are too many already
+    return ways
 
 
 def _ways(items: Any) -> float:
