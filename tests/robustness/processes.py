@@ -69,7 +69,7 @@ class Serving:
     def answers(self) -> None:
         """Assert that a client that behaves is served, and that nothing went wrong inside."""
         with Client(self.target) as client:
-            assert client.complete(asking("Привет!")).code == "OK"
+            assert client.complete(asking("Привет!"), timeout=120).code == "OK"
         assert self.process.poll() is None, self.log
         assert "Traceback" not in self.log, self.log
         assert "defect" not in self.log, self.log

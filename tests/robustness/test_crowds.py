@@ -78,7 +78,7 @@ def test_ten_thousand_idle_connections_cost_little_and_hold_nobody_up(
                 got += more
         assert each < 64_000
     served.answers()
-    eventually(lambda: served.descriptors() <= idle + 4, within=60)
+    eventually(lambda: served.descriptors() <= idle + 4, within=240)
 
 
 def test_a_thousand_clients_that_stop_answering_in_the_middle_hold_nobody_up(served: Serving) -> None:
@@ -96,7 +96,7 @@ def test_a_thousand_clients_that_stop_answering_in_the_middle_hold_nobody_up(ser
             served.answers()
         # What is meant for the 40 would be 8 GB; h2corn takes in one or two MB for a stream, and grpc.aio a message.
         assert served.resident() < before + 400 * MIB
-    eventually(lambda: served.descriptors() <= idle + 4, within=60)
+    eventually(lambda: served.descriptors() <= idle + 4, within=240)
     served.answers()
 
 
@@ -111,16 +111,16 @@ def test_ten_thousand_streams_at_once_all_wait_and_end(
                 raw = RawClient(served.target)
                 stack.callback(raw.close)
                 for n in range(1, STREAMS // 5, 2):
-                    raw.socket.settimeout(60)
+                    raw.socket.settimeout(240)
                     raw.socket.sendall(headers(n, COMPLETION) + frame(DATA, END_STREAM, n, question))
 
             def open_calls() -> int:
-                return int(client.call("emulator.v1.ControlService/Info", b"").only.open_calls)
+                return int(client.call("emulator.v1.ControlService/Info", b"", timeout=120).only.open_calls)
 
-            eventually(lambda: open_calls() == STREAMS, within=60)
+            eventually(lambda: open_calls() == STREAMS, within=240)
             each = (served.resident() - before) / STREAMS
             record_property("bytes_per_stream_that_waits", each)
             served.answers()
             assert each < 100_000
-        eventually(lambda: open_calls() == 0, within=60)
+        eventually(lambda: open_calls() == 0, within=240)
     served.answers()

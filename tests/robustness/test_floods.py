@@ -80,7 +80,7 @@ def test_a_flood_passes_and_leaves_nothing_behind(served: Serving, fault: str) -
 
 def open_calls(served: Serving) -> int:
     with Client(served.target) as client:
-        return int(client.call("emulator.v1.ControlService/Info", b"").only.open_calls)
+        return int(client.call("emulator.v1.ControlService/Info", b"", timeout=120).only.open_calls)
 
 
 def test_prefaces_that_come_byte_by_byte_hold_nobody_up(served: Serving) -> None:
