@@ -14,7 +14,7 @@ DISTRIBUTION = "fm-emulator"
 ALSO = ("yandex-ai-studio-sdk", "yandexcloud")
 """Not asked for by the package, and worth knowing where they are there."""
 
-_OF_DEVELOPERS = ("all", "test")
+_OF_DEVELOPERS = ("all", "test", "fuzz")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
 

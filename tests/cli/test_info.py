@@ -114,4 +114,4 @@ def test_extras_are_those_that_the_package_declares() -> None:
     missing = {"native"} if sys.version_info < (3, 11) else set()
     if find_spec("uvloop") is None:  # tests run with it and without; the other extras they install
         missing.add("uvloop")
-    assert installation.extras() == sorted(declared - {"all", "test"} - missing)
+    assert installation.extras() == sorted(declared - {"all", "fuzz", "test"} - missing)
