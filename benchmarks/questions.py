@@ -14,8 +14,8 @@ from emulator.api import METHODS, CompletionRequest
 
 FOLDER = "b1gbenchmarks"
 MODEL = f"gpt://{FOLDER}/yandexgpt/latest"
-QUESTIONS = 512
-"""How many distinct ones are asked, in turn."""
+QUESTIONS = 2048
+"""How many distinct ones are asked, in turn: more than the texts of which the emulator remembers what it found out."""
 
 FIRST, LAST, NONE = "Ключ-начало", "Ключ-конец", "Ключ-никакой"
 COMPLETION = "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +85,8 @@ class _Slot:
     def __init__(self, read: Callable[[Subject], Any], way: str) -> None:
         self._read, self._way = read, way
         self._filed: dict[Hashable, list[int]] = {}
-        self._in_text: Callable[[str], tuple[int, ...]]
+        self._find: Callable[[str], tuple[int, ...]]
+        self._remembered: dict[str, tuple[int, ...]] = {}
 
     def file(self, among: Iterable[Hashable], position: int) -> None:
         for one in among:
@@ -95,7 +95,7 @@ class _Slot:
     def closed(self) -> _Slot:
         """Ready to be asked."""
         if self._way == LITERAL:
-            self._in_text = lru_cache(_REMEMBERED)(_finder(self._filed))
+            self._find = _finder(self._filed)
         return self
 
     def met(self, subject: Subject) -> Iterable[int]:
@@ -112,21 +112,26 @@ class _Slot:
     def _in(self, value: Any) -> Iterable[int]:
         if not isinstance(value, Text):
             return ()
-        if len(value.raw) <= _LONGEST_REMEMBERED:
-            return self._in_text(value.raw)
-        if len(value.raw) <= LONGEST:
-            return self._in_text.__wrapped__(value.raw)  # type: ignore[attr-defined, no-any-return]
-        return chain.from_iterable(self._filed.values())
+        raw = value.raw
+        if len(raw) > LONGEST:
+            return chain.from_iterable(self._filed.values())
+        if len(raw) > _LONGEST_REMEMBERED:
+            return self._find(literals.searched(value.folded))
+        found = self._remembered.get(raw)
+        if found is None:
+            if len(self._remembered) == _REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[raw] = self._find(literals.searched(value.folded))
+        return found
 
 
 def _finder(filed: dict[Hashable, list[int]]) -> Callable[[str], tuple[int, ...]]:
-    """What finds the positions of the literals that stand in a text."""
+    """What finds the positions of the literals that stand in a text in the form that is searched."""
     wanted = [str(literal) for literal in filed]
     positions = list(filed.values())
     if len(wanted) <= FEW_LITERALS:
 
-        def one_by_one(raw: str) -> tuple[int, ...]:
-            text = literals.folded(raw)
+        def one_by_one(text: str) -> tuple[int, ...]:
             return tuple(p for literal, among in zip(wanted, positions, strict=True) if literal in text for p in among)
 
         return one_by_one
@@ -135,8 +140,8 @@ def _finder(filed: dict[Hashable, list[int]]) -> Callable[[str], tuple[int, ...]
 
     automaton = AhoCorasick(wanted)
 
-    def at_once(raw: str) -> tuple[int, ...]:
-        found = {hit[0] for hit in automaton.find_matches_as_indexes(literals.folded(raw), overlapping=True)}
+    def at_once(text: str) -> tuple[int, ...]:
+        found = {hit[0] for hit in automaton.find_matches_as_indexes(text, overlapping=True)}
         return tuple(p for i in found for p in positions[i])
 
     return at_once

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .conftest import Run
 
 ROOT = Path(__file__).parents[2]
+LOOP = "asyncio" if find_spec("uvloop") is None else "uvloop"
 SECRETS = ("token-of-mine", "key-of-mine")
 SHADOWED = {"rules": [{"reply": {"text": "a"}}, {"name": "never", "reply": {"text": "b"}}]}
 
@@ -40,7 +41,7 @@ def test_it_tells_what_runs_and_how_it_was_set_up(run: Run, serve: Serve) -> Non
     assert info["version"] == __version__
     assert (info["target"], info["http_target"]) == (emulator.target, emulator.http_target)
     assert info["tls_target"] == emulator.tls_target
-    assert (info["engine"], info["event_loop"]) == ("grpc.aio", "asyncio")
+    assert (info["engine"], info["event_loop"]) == ("grpc.aio", LOOP)
     assert info["pid"] == os.getpid()
     assert info["memory_bytes"] > 10_000_000
     assert info["clock"] == {"now": "2026-01-31T12:00:00Z", "frozen": True, "speed": 1.0, "sleepers": 0}
@@ -73,7 +74,7 @@ def test_people_get_a_line_for_each(run: Run, serve: Serve) -> None:
     emulator = serve(SHADOWED, strict=True)
     result = run("info", "--target", emulator.target)
     lines = dict(line.split(maxsplit=1) for line in result.output.splitlines() if not line.startswith(" "))
-    assert lines["gRPC"] == f"{emulator.target}, by grpc.aio in asyncio"
+    assert lines["gRPC"] == f"{emulator.target}, by grpc.aio in {LOOP}"
     assert lines["TLS"] == "off"
     assert lines["rules"] == "2 of 1 file"
     assert "warning: " in result.output

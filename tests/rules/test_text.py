@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.rules import text
 from emulator.rules.text import Glob, Text, fold, word_needle, words_of
 
 TRICKY = st.text(alphabet="еёЕЁ\u0308\u0323\u0301\u0345 йЙ\u0306ßİςα\u1fb3\u1e9e-*\t\n\u00a0aA\u0591", max_size=12)
@@ -169,3 +170,19 @@ def test_a_glob_of_many_stars_takes_no_time() -> None:
     began = time.monotonic()
     assert not Glob("*a?" * 30 + "b").matches("a" * 20_000)
     assert time.monotonic() - began < 1
+
+
+CP1251 = [bytes([code]).decode("cp1251") for code in range(256) if code != 0x98]
+
+
+@given(st.text(st.sampled_from([*CP1251, *"ёЁ--  аЯzZ"]), max_size=30))
+def test_simple_texts_are_folded_and_cut_into_words_as_all_others(raw: str) -> None:
+    assert text.simple(raw)
+    assert text.fold(raw) == text._folded(raw)
+    assert text.words_of(raw) == text._words_of(raw)
+
+
+def test_each_character_of_simple_texts_is_folded_as_all_others() -> None:
+    assert [text.fold(character) for character in CP1251] == [text._folded(character) for character in CP1251]
+    assert not text.simple("а\u0301")
+    assert not text.simple("\u2011")
