@@ -21,13 +21,14 @@ MEASURES = {
     "pacing": {"overrun p50", "overrun p99"},
     "burst": {"failures", "time"},
     "latency": {"p50", "p99"},
+    "parts": {"cpu"},
     "memory": {"resident"},
     "journal": {"throughput", "cpu"},
     "operations": {"memory", "started", "last quarter started", "polled", "finished"},
     "batch": {"time", "p50", "p99", "worst", "rows", "resident at most", "and in processes beside"},
     "soak": {"resident", "descriptors", "threads", "throughput"},
 }
-NO_FLOOR_OF_THEIR_OWN = ("journal", "operations", "batch", "soak")
+NO_FLOOR_OF_THEIR_OWN = ("journal", "parts", "operations", "batch", "soak")
 
 
 def small(folder: Path, notes: list[str]) -> Run:
