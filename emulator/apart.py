@@ -11,14 +11,16 @@ import contextlib
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .content import full
 from .errors import Code, Status
 
 if TYPE_CHECKING:
-    import threading
+    import subprocess
 
 
 class Once:
@@ -99,25 +101,14 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """
     import pickle
 
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            _BEGIN,
-            *sys.path,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us, and we end it
-        )
-    except NotImplementedError:  # a loop that can't start processes, as there are on Windows
-        return await in_thread(function, *arguments)
+    process = _started()
     given = pickle.dumps((function.__module__, function.__qualname__, arguments))
+    asked = _in_own_thread(partial(_asked, process, given))
     try:
-        told = await _asked(process, given)
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await asyncio.shield(process.wait())
+        told = await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        process.kill()
+        await asyncio.shield(asked)
         raise
     if process.returncode or not told:
         raise RuntimeError(f"the process for {function.__qualname__} ended with status {process.returncode}")
@@ -127,23 +118,61 @@ async def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-async def _asked(process: asyncio.subprocess.Process, given: bytes) -> bytes:
+def _started() -> subprocess.Popen[bytes]:
+    """The other process. Not by the loop: uvloop would fork, which gRPC's threads don't always survive."""
+    import subprocess
+
+    return subprocess.Popen(
+        [sys.executable, "-c", _BEGIN, *sys.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us, and we end it
+    )
+
+
+def _asked(process: subprocess.Popen[bytes], given: bytes) -> bytes:
     """What the process tells when it is given that. Its standard input stays open, and ends only with us."""
     assert process.stdin is not None
     assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died; its status tells more
-        process.stdin.write(given)
-        await process.stdin.drain()
-    told = await process.stdout.read()
-    process.stdin.close()
-    await process.wait()
+    with process.stdout:
+        with contextlib.suppress(BrokenPipeError):  # it died; its status tells more
+            process.stdin.write(given)
+            process.stdin.flush()
+        told = process.stdout.read()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.wait()
     return told
+
+
+def _in_own_thread(work: Callable[[], bytes]) -> asyncio.Future[bytes]:
+    """What `work` returns, in a thread of its own: those that others share are not to be held for minutes."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[bytes] = loop.create_future()
+
+    def done(result: bytes | BaseException) -> None:
+        if future.done():
+            return
+        if isinstance(result, bytes):
+            future.set_result(result)
+        else:
+            future.set_exception(result)
+
+    def run() -> None:
+        try:
+            result: bytes | BaseException = work()
+        except BaseException as failed:
+            result = failed
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+            loop.call_soon_threadsafe(done, result)
+
+    threading.Thread(target=run, name="fm-emulator-apart", daemon=True).start()
+    return future
 
 
 def main() -> None:
     """The other process: one function called, its result told on what was standard output."""
     import pickle
-    import threading
 
     told = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
