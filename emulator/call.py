@@ -6,8 +6,8 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -24,8 +24,10 @@ QUIET = ("/grpc.", "/emulator.")
 """How methods of tools begin, not of programs: not in the journal, nor in the log unless at debug, not counted."""
 
 Pairs = list[tuple[str, "str | bytes"]]
-Answer = bytes | AsyncIterator[bytes]
-"""What a call is answered with: its one message, where nothing has to be waited for, or the messages as they come."""
+Answer = bytes | Iterator[bytes] | AsyncIterator[bytes]
+"""What a call is answered with: its one message or an iterator of several, where nothing has to be waited for, or the
+messages as they come. Iterators are generators: who doesn't take all closes them.
+"""
 
 
 class Call(Struct):
@@ -114,6 +116,11 @@ async def messages_of(call: Call, answer: Answer) -> AsyncIterator[bytes]:
     if isinstance(answer, bytes):
         call.last = True
         yield answer
+        return
+    if isinstance(answer, Iterator):
+        with closing(answer) as ready:  # type: ignore[type-var]
+            for message in ready:
+                yield message
         return
     async with aclosing(answer) as messages:  # type: ignore[type-var]
         async for message in messages:

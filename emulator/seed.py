@@ -35,6 +35,11 @@ class Seed:
         return below
 
     @property
+    def drawn(self) -> bool:
+        """Whether anything was drawn from it or below it. True of a root, and after `at()` without a step."""
+        return not self._steps
+
+    @property
     def path(self) -> bytes:
         """What it is for, from the root on; worked out when something is drawn, which few calls do."""
         if self._steps:

@@ -22,6 +22,7 @@ from .content import Room
 from .datasets import VALIDATION, Datasets
 from .engine.book import Book, Rule
 from .engine.choose import State
+from .engine.lasting import Kept
 from .engine.layers import Layer, placed, stacked
 from .engine.tally import Tally
 from .errors import Code, Status
@@ -63,11 +64,13 @@ OWN, FILES = "session", "files"
 
 
 class Shared:
-    """The rules that sessions share: what the files say. `error` tells why the last reload was refused, `pausing`
-    whether rules of any session have ever let a stream pause, at its end perhaps.
+    """The rules that sessions share: what the files say. `kept` bounds the answers kept for calls to come, `error`
+    tells why the last reload was refused, `pausing` whether rules of any session have ever let a stream pause, at its
+    end perhaps.
     """
 
     def __init__(self, book: Book) -> None:
+        self.kept = Kept()
         self.pausing = False
         self.book = book
         self.error = ""
@@ -103,6 +106,7 @@ class Session:
         self.config = config
         self.over = ""
         self.generation = 0
+        self._unguarded: dict[str, bool] = {}
         self._as_configured()
         self.clock = Clock(config.now, config.speed, config.frozen)
         self.state = State()
@@ -134,6 +138,7 @@ class Session:
         if self._book is None or self._beneath is not self.shared.book:
             self._beneath = self.shared.book
             self._book = stacked(self.layers)
+            self._unguarded.clear()
         return self._book
 
     @property
@@ -141,6 +146,15 @@ class Session:
         """Who may call: what the first layer with a section says, else the options."""
         closed = self.config.require_auth or self.config.api_key
         return self.book.auth or (REQUIRED if closed else OPEN)
+
+    def unguarded(self, method: str) -> bool:
+        """Whether everybody may call that method as often as they like, and nothing goes wrong with it on purpose."""
+        found = self._unguarded.get(method)
+        if found is None:
+            book = self.book
+            found = self.auth.open and not self.faults and not self.quotas.limits(book.quotas, method)
+            self._unguarded[method] = found
+        return found and not len(self.tokens)
 
     @property
     def faults(self) -> Sequence[Fault]:
@@ -222,6 +236,7 @@ class Session:
     def fail(self, share: float) -> None:
         """Have that share of calls fail with UNAVAILABLE where no rules say what goes wrong."""
         self.failing, self._failing = share, failing(share)
+        self._unguarded.clear()
 
     # -- calls
 
@@ -364,6 +379,7 @@ class Session:
 
     def _reset_quotas(self) -> None:
         self.quotas.begin(self.config.quotas)
+        self._unguarded.clear()
 
     def _reset_idempotency(self) -> None:
         self.idempotency.clear()

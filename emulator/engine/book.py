@@ -31,6 +31,7 @@ from ..rules.variables import substituted, variables_of
 if TYPE_CHECKING:
     from ..rules.files import Bundle, Inline, Source
     from .index import Index
+    from .lasting import Lasting
 
 DESCRIPTORS = {call: METHODS[path].input.DESCRIPTOR for call, path in METHODS_BY_CALL.items()}
 DESCRIPTORS["batch_row"] = DESCRIPTORS["completion"]
@@ -65,6 +66,11 @@ class Rule(Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
 
     @property
+    def counted(self) -> bool:
+        """Whether what it does to a request depends on calls before."""
+        return self.times is not None or bool(self.sequence or self.faults)
+
+    @property
     def label(self) -> str:
         return self.where if self.name == self.where else f"{self.name} ({self.where})"
 
@@ -91,7 +97,8 @@ class Book(Struct, frozen=True):
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
     there for a book that is stacked of several: for each rule the id of the layer it stands in. `datasets` are by id.
-    `quotas` and `chaos` are None where the files say nothing of them. `indexes` are made when they are needed, by call.
+    `quotas` and `chaos` are None where the files say nothing of them. `indexes` are made when they are needed, by call;
+    `lasting` has the answers that are kept, by method and request.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -108,6 +115,7 @@ class Book(Struct, frozen=True):
     chaos: tuple[Fault, ...] | None = None
     datasets: Mapping[str, Fixture] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
+    lasting: dict[tuple[str, bytes], Lasting] = field(default_factory=dict)
 
     @property
     def pausing(self) -> bool:

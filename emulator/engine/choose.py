@@ -87,9 +87,11 @@ def choose(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[Play
                 continue
         except Overrun as overrun:
             overruns.append(f"{rule.label}: {overrun}")
+            subject.beyond = True
             if len(overruns) == MOST_OVERRUNS:
                 return _overrun(overruns), Delta(_OVERRUN)
             continue
+        subject.beyond |= rule.counted
         turn = turn_of(rule, state, subject)
         if not isinstance(turn, str):
             return _noted(_played(rule, turn, state, subject, seed), overruns)
@@ -179,6 +181,13 @@ def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, s
     context = Context(subject, rule.variables, count + 1)
     play = _made(turn, rule.plan, rule.name, rule.label, subject, context, own)
     play.faults = rule.faults
+    return _lasting(play, delta, subject, own.drawn)
+
+
+def _lasting(play: Play, delta: Delta, subject: Subject, drawn: bool) -> tuple[Play, Delta]:
+    """Tell the play where nothing but the request has decided, so that its like gets the same; `drawn` is chance."""
+    if not subject.beyond and not drawn and play.failure is None:
+        play.lasting = delta
     return play, delta
 
 
@@ -212,18 +221,20 @@ def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[
         own = seed.at(_FALLBACK, count)
         context = Context(subject, fallback.variables, count + 1)
         play = _made(fallback.recipe, None, "fallback", fallback.label, subject, context, own)
-        delta = Delta(_FALLBACK)
+        delta, drawn = Delta(_FALLBACK), own.drawn
     else:
         play, delta = _default(subject, seed), Delta(_DEFAULT + subject.call)
+        drawn = subject.call in CHATS and subject.schema is not None
         if subject.call in OPERATIONS:
             play.timeline = default_timeline(subject.call)
     play.unmatched = True
     play.spent = tuple(rule.label for rule in book.among(subject) if _spent(rule, state, subject))
-    return play, delta
+    return _lasting(play, delta, subject, drawn)
 
 
 def _spent(rule: Rule, state: State, subject: Subject) -> bool:
     """Whether nothing but its `times` keeps `rule` from answering."""
+    subject.beyond |= rule.times is not None
     try:
         if not _used_up(rule, state) or not all_hold(rule.when.checks, subject):
             return False

@@ -1,4 +1,5 @@
-"""What a call passes before it is answered, in one order: session, validation, auth, quota, idempotency, fault.
+"""What a call passes before it is answered, in one order: session, recall, reading, validation, auth, quota,
+idempotency, fault.
 
 A gate takes the call and what stands behind it, the next gate and at last the service. It raises the Status that
 refuses the call, or hands on what is behind it: as it is, or wrapped where it has something to do at the call's end.
@@ -19,7 +20,7 @@ Gate = Callable[[Call, Handler], Answer]
 
 
 def reading(call: Call, following: Handler) -> Answer:
-    """The first gate of all: the request must be a message of its method."""
+    """The gate before those that look into requests: this one must be a message of its method."""
     parsed(call)
     call.entry.kind = CALLS_BY_METHOD.get(call.method, "")
     return following(call)
@@ -42,7 +43,7 @@ def checking(check: Callable[[Call], None]) -> Gate:
 
 def guarded(handlers: Mapping[str, Handler], gates: Sequence[Gate]) -> Mapping[str, Handler]:
     """`handlers`, each behind these gates, the first passed first."""
-    return {path: reduce(_behind, reversed((reading, *gates)), handler) for path, handler in handlers.items()}
+    return {path: reduce(_behind, reversed(gates), handler) for path, handler in handlers.items()}
 
 
 def _behind(following: Handler, gate: Gate) -> Handler:

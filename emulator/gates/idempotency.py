@@ -14,10 +14,11 @@ from contextlib import aclosing
 
 from .. import wording
 from ..api import METHODS
-from ..call import Answer, Call, Pairs, messages_of
+from ..call import Answer, Call, messages_of
 from ..calls import CALLS_BY_METHOD
 from ..errors import Code, Status
 from ..idempotency import Flight, Reply
+from ..replies.metadata import laid_over
 from ..replies.play import Play
 from ..sessions import BEGAN_AGAIN
 from . import Gate, Handler
@@ -128,12 +129,12 @@ def _first(call: Call, following: Handler, mine: bytes, request: bytes) -> Answe
 
 
 async def _remembered(
-    call: Call, answer: AsyncIterator[bytes], own: Sequence[tuple[str, str | bytes]], mine: bytes, flight: Flight
+    call: Call, answer: Answer, own: Sequence[tuple[str, str | bytes]], mine: bytes, flight: Flight
 ) -> AsyncIterator[bytes]:
     """The messages of an answer that takes its time, remembered once all were taken."""
     entry, memory, sent = call.entry, call.session.idempotency, list[bytes]()
     try:
-        async with aclosing(answer) as messages:  # type: ignore[type-var]
+        async with aclosing(messages_of(call, answer)) as messages:  # type: ignore[type-var]
             async for message in messages:
                 if not entry.streamed:
                     sent.append(message)
@@ -163,8 +164,8 @@ async def _again(call: Call, reply: Reply, performed: Performed) -> AsyncIterato
     entry = call.entry
     entry.rule, entry.operation_id = reply.rule, reply.operation_id
     entry.behaviour.append(f"the reply of {reply.call} again, by its idempotency-key")
-    call.headers = _laid_over(call.headers, reply.headers)
-    call.trailers = _laid_over(call.trailers, reply.trailers)
+    call.headers = laid_over(call.headers, reply.headers)
+    call.trailers = laid_over(call.trailers, reply.trailers)
     if reply.play is None:
         for i, message in enumerate(reply.messages, 1):
             call.last = i == len(reply.messages)
@@ -174,11 +175,6 @@ async def _again(call: Call, reply: Reply, performed: Performed) -> AsyncIterato
     async with aclosing(performed(call, reply.play)) as messages:  # type: ignore[type-var]
         async for message in messages:
             yield message
-
-
-def _laid_over(own: Pairs, scripted: Pairs) -> Pairs:
-    keys = {key for key, _ in scripted}
-    return [pair for pair in own if pair[0] not in keys] + scripted
 
 
 def _whose(call: Call, key: str) -> bytes:

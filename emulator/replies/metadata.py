@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -38,6 +38,12 @@ def rendered(pairs: tuple[tuple[str, Any], ...], context: Mapping[str, Any]) -> 
     if sum(len(key) + len(value) + 32 for key, value in out) > LONGEST_PAIRS:
         raise ValueError(f"its metadata is together more than clients take; stay within {LONGEST_PAIRS} characters")
     return out
+
+
+def laid_over(own: Sequence[tuple[str, Any]], scripted: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """`own` pairs but for those of the same key as a scripted one, and the scripted ones."""
+    keys = {key for key, _ in scripted}
+    return [pair for pair in own if pair[0] not in keys] + list(scripted)
 
 
 def _ascii(key: str, value: str) -> str:

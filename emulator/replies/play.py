@@ -33,6 +33,8 @@ class Play(Struct):
     An operation that is no rule's may have `metadata`, a message that it tells from IN_PROGRESS on, and `ready` to be
     awaited before that or `final` is asked for.
 
+    `lasting` is set where the same request will get the same as long as the rules stay: to what choosing it changes.
+
     `faults` are those of the rule, as `chaos` compiled them; `strike` is what they, and those of all calls, have come
     to for this one, whose `after` is then a number of messages.
     """
@@ -53,6 +55,7 @@ class Play(Struct):
     ready: Callable[[], Awaitable[None]] | None = None
     faults: Sequence[Any] = ()
     strike: Strike | None = None
+    lasting: Any = None
 
     @property
     def at_once(self) -> bool:
@@ -61,6 +64,12 @@ class Play(Struct):
             return False
         cutting = self.cutting
         return self.failure is not None or (cutting is not None and cutting.whole)
+
+    @property
+    def unpaced(self) -> bool:
+        """Whether it is a completion whose messages follow each other without a wait, to its end."""
+        cutting = self.cutting
+        return not self.delay and self.strike is None and cutting is not None and cutting.unpaced
 
     def steps(self) -> Iterator[Step]:
         """The messages of a streamed completion, each with its wait."""

@@ -59,6 +59,14 @@ class Cutting(Struct, frozen=True):
         """Whether the final message is all, at once."""
         return not self.streaming and self.stop is None and self.spec.stall is None
 
+    @property
+    def unpaced(self) -> bool:
+        """Whether no message waits for its time, and the last one is the end."""
+        spec = self.spec
+        if self.stop is not None or spec.stall is not None or spec.every is not None or spec.first_after is not None:
+            return False
+        return not any(isinstance(piece, model.Piece) and piece.after is not None for piece in spec.pieces or ())
+
 
 def pieces_of(text: str, spec: model.Stream) -> list[str]:
     """`text` in the pieces that `spec` asks for; they join to exactly `text`."""

@@ -69,8 +69,11 @@ class Subject:
     """A parsed request of one of the calls that rules answer.
 
     `call` is the fixture language's name for it (`completion`, `generate_image`, ...), `raw` its bytes on the wire,
-    `metadata` its text metadata with keys in lower case, `state` the scenario states as they are now.
+    `metadata` its text metadata with keys in lower case, `state` the scenario states as they are now. `beyond` tells
+    whether anything was read so far that the same request may not have next time: metadata, states, counts.
     """
+
+    beyond = False
 
     def __init__(
         self, call: str, message: Any, raw: bytes, metadata: Mapping[str, str], state: Mapping[str, str] | None = None
@@ -78,8 +81,24 @@ class Subject:
         self.call = call
         self.request = message
         self.raw = raw
-        self.headers = metadata
-        self.states = state or {}
+        self._metadata = metadata
+        self._states = state or {}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Text metadata, the first value of each key."""
+        self.beyond = True
+        return self._metadata
+
+    @property
+    def states(self) -> Mapping[str, str]:
+        """The scenario states."""
+        self.beyond = True
+        return self._states
+
+    @states.setter
+    def states(self, states: Mapping[str, str]) -> None:
+        self._states = states
 
     # -- every call
 
@@ -306,6 +325,7 @@ class Context(Mapping[str, Any]):
         if name == "vars":
             return dict(self._vars)
         if name == "call":
+            subject.beyond = True
             return self._count
         if name == "state":
             return dict(subject.states)

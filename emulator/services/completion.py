@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from ..call import Answer, Call
 from ..calls import METHODS_BY_CALL
 from ..gates import Handler
 from ..replies.play import Play
 from ..replies.streams import FOREVER
-from .decide import begin, decide, one
+from .decide import begin, decide, kept, one
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -22,7 +22,28 @@ def _completion(call: Call) -> Answer:
     if play.at_once:
         return one(call, play)
     call.entry.play = play
+    if play.unpaced:
+        return _in_turn(call, play)
     return performed(call, play)
+
+
+def _in_turn(call: Call, play: Play) -> Iterator[bytes]:
+    """The messages of a play that waits for nothing, due now. Raises the Status that it ends with."""
+    call.at = call.session.clock.now()
+    if play.failure is not None:
+        raise play.failure
+    sent: list[bytes] = []
+    steps = play.steps()
+    following = next(steps, None)
+    while following is not None:
+        raw: bytes = following.message.SerializeToString(deterministic=True)
+        following = next(steps, None)
+        call.last = following is None
+        if play.lasting is not None:
+            sent.append(raw)
+            if call.last:
+                kept(call, play, tuple(sent))
+        yield raw
 
 
 async def performed(call: Call, play: Play) -> AsyncIterator[bytes]:

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from ..call import Answer, Call, parsed
 from ..calls import CALLS_BY_METHOD
 from ..engine.choose import apply, choose
+from ..engine.lasting import lasting_of
 from ..errors import Code, Status
 from ..gates.fault import befall, met
+from ..replies.metadata import laid_over
 from ..replies.play import Play
 from ..rules.subject import Subject
 
@@ -33,8 +35,7 @@ def decide(call: Call) -> tuple[Play, str]:
     call.entry.rule = play.rule
     call.entry.notes.extend(play.notes)
     if play.headers:
-        scripted = dict(play.headers)
-        call.headers = [pair for pair in call.headers if pair[0] not in scripted] + list(play.headers)
+        call.headers = laid_over(call.headers, play.headers)
     call.trailers.extend(play.trailers)
     return play, f"{delta.identity}/{index}"
 
@@ -51,7 +52,17 @@ def one(call: Call, play: Play) -> bytes:
     if play.failure is not None:
         raise play.failure
     raw: bytes = play.final().SerializeToString(deterministic=True)
+    if play.lasting is not None:
+        kept(call, play, (raw,))
     return raw
+
+
+def kept(call: Call, play: Play, messages: tuple[bytes, ...]) -> None:
+    """Keep what `call` is answered with for calls like it, where it stays the same."""
+    lasting = lasting_of(call.entry.kind, play, messages, call.entry.play is not None)
+    if lasting is not None:
+        session = call.session
+        session.home.kept.keep(session.book.lasting, call.method, call.request, lasting)
 
 
 async def _later(call: Call, play: Play) -> AsyncIterator[bytes]:

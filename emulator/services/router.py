@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, closing
 from typing import Any, TypeVar
 
 from ..api import RequestInfo, RpcStatus, pack
@@ -80,6 +80,8 @@ class Router:
                 raise refused
             answer = (self._handlers.get(call.method) or self._handler(call))(call)
             if not isinstance(answer, bytes):
+                if isinstance(answer, Iterator):
+                    return self._in_turn(call, answer, began)
                 return self._messages(call, answer, began)
             self._sent(call, answer)
             call.last = True
@@ -98,29 +100,59 @@ class Router:
         self._tell(call)
         return outcome
 
+    def _in_turn(self, call: Call, answer: Iterator[bytes], began: float) -> Iterator[bytes]:
+        """The messages of an answer that has nothing to wait for but the client."""
+        self._begun(call)
+        try:
+            with closing(answer) as messages:  # type: ignore[type-var]
+                for message in messages:
+                    self._sent(call, message)
+                    yield message
+            call.entry.code, call.entry.whole = "OK", True
+        except GeneratorExit:
+            self._abandoned(call)
+            raise
+        except Exception as failed:
+            raise self._failed(call, failed) from None
+        finally:
+            self._ended(call, began)
+
     async def _messages(self, call: Call, answer: AsyncIterator[bytes], began: float) -> AsyncIterator[bytes]:
-        entry = call.entry
-        self._under_way += 1
-        call.session.enter(None if call.method.startswith(QUIET) else entry)
+        self._begun(call)
         try:
             async with aclosing(answer) as messages:  # type: ignore[type-var]
                 async for message in messages:
                     self._sent(call, message)
                     yield message
-            entry.code, entry.whole = "OK", True
+            call.entry.code, call.entry.whole = "OK", True
         except (asyncio.CancelledError, GeneratorExit):
-            late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
-            entry.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
-            entry.message = "the client's deadline passed" if late else "the client left"
+            self._abandoned(call)
             raise
         except Exception as failed:
             raise self._failed(call, failed) from None
         finally:
-            self._under_way -= 1
-            call.session.used = now = Monotonic.now()
-            entry.took = now - began
-            call.session.leave(None if call.method.startswith(QUIET) else entry)
-            self._tell(call)
+            self._ended(call, began)
+
+    def _begun(self, call: Call) -> None:
+        """The messages of such a call begin to be asked for."""
+        self._under_way += 1
+        call.session.enter(None if call.method.startswith(QUIET) else call.entry)
+
+    @staticmethod
+    def _abandoned(call: Call) -> None:
+        """Nobody asks for the rest of the messages."""
+        late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
+        call.entry.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+        call.entry.message = "the client's deadline passed" if late else "the client left"
+
+    def _ended(self, call: Call, began: float) -> None:
+        """Such a call is over, whatever became of it."""
+        self._under_way -= 1
+        session, entry = call.session, call.entry
+        session.used = now = Monotonic.now()
+        entry.took = now - began
+        session.leave(None if call.method.startswith(QUIET) else entry)
+        self._tell(call)
 
     def _sent(self, call: Call, message: bytes) -> None:
         """Note a message of the reply. Raises RESOURCE_EXHAUSTED for one that is too large."""

@@ -7,8 +7,8 @@ Messages are bytes in both directions: a deserializer that fails inside grpc.aio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,7 +16,7 @@ import grpc.aio
 
 from ..addresses import check_free, joined, on_every_loopback
 from ..api import METHODS
-from ..call import QUIET, Call, messages_of
+from ..call import QUIET, Answer, Call, messages_of
 from ..clock import Monotonic
 from ..errors import Code, Status, UsageError
 from .connections import drop_if_asked
@@ -118,7 +118,7 @@ class Server:
     async def _reply(self, call: Call, context: Any) -> bytes:
         try:
             answer = self._answer(call)
-            reply = answer if isinstance(answer, bytes) else b"".join([one async for one in answer])  # there is one
+            reply = answer if isinstance(answer, bytes) else await _only(call, answer)
         except Status as status:
             await _end(status, call, context)
         await context.send_initial_metadata(tuple(call.headers))
@@ -146,6 +146,16 @@ class Server:
             answer = self._answer(call)
             if isinstance(answer, bytes):
                 held = answer
+            elif isinstance(answer, Iterator):
+                with closing(answer) as ready:  # type: ignore[type-var]
+                    for message in ready:
+                        if not begun:
+                            begun = True
+                            await context.send_initial_metadata(tuple(call.headers))
+                        if call.last:
+                            held = message
+                        else:
+                            await context.write(message)
             else:
                 async with aclosing(answer) as messages:  # type: ignore[type-var]
                     async for message in messages:
@@ -246,6 +256,11 @@ class _Everything(grpc.GenericRpcHandler):
         path = handler_call_details.method
         known = self._known.get(path)
         return known if known is not None else self._make(path)
+
+
+async def _only(call: Call, answer: Answer) -> bytes:
+    """The one message of a unary call's answer that has to be waited for."""
+    return b"".join([one async for one in messages_of(call, answer)])
 
 
 def _with_tls(context: Any) -> bool:

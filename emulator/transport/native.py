@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..addresses import listening
 from ..api import METHODS
-from ..call import Call
+from ..call import Answer, Call, messages_of
 from ..clock import Monotonic
 from ..errors import Code, Status, UsageError
 from . import wire
@@ -175,7 +175,7 @@ class _Exchange:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def run(self, answered: AsyncIterator[bytes], unary: bool) -> None:
+    async def run(self, answered: Answer, unary: bool) -> None:
         """Write what `answered` gives, and how it ends."""
         try:
             await (self._reply(answered) if unary else self._stream(answered))
@@ -189,17 +189,17 @@ class _Exchange:
             if not self._writing:  # else the client doesn't read; what is left unfinished is reset
                 await self._end(self._why)
 
-    async def _reply(self, answered: AsyncIterator[bytes]) -> None:
+    async def _reply(self, answered: Answer) -> None:
         reply = b""
-        async with aclosing(answered) as messages:  # type: ignore[type-var]
+        async with aclosing(messages_of(self._call, answered)) as messages:  # type: ignore[type-var]
             async for message in messages:
                 reply = message
         self._begun = True
         await _reply(self._send, self._call, reply)
 
-    async def _stream(self, answered: AsyncIterator[bytes]) -> None:
+    async def _stream(self, answered: Answer) -> None:
         send = self._send
-        async with aclosing(answered) as messages:  # type: ignore[type-var]
+        async with aclosing(messages_of(self._call, answered)) as messages:  # type: ignore[type-var]
             async for message in messages:
                 if not self._begun:
                     self._begun = True

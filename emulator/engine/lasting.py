@@ -1,0 +1,81 @@
+"""What a request is answered with that gets the same answer as long as the rules are what they are.
+
+Many calls of a test suite, and nearly all of a load test, ask what was asked before. Where nothing but the request
+decided (no metadata, no state, no count, no chance), the answer is kept with the rules that gave it, as it goes out;
+who changes the rules has another book, with which nothing is kept yet. What choosing the rule changes is done each
+time all the same, so counters, states and verification see no difference.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from msgspec import Struct
+
+from ..replies.play import Pairs, Play
+from .choose import Delta
+
+MOST = 4096
+"""Answers that are kept, over all rules of an emulator; the oldest go first (our choice, as are the sizes)."""
+
+MOST_BYTES = 8 * 1024 * 1024
+LARGEST = 128 * 1024
+"""Bytes of a request and its answer together, beyond which it is made anew each time."""
+
+_BESIDE = 1024
+"""Bytes that an answer takes beside those of the request and of its messages, about."""
+
+
+class Lasting(Struct, frozen=True):
+    """An answer: its serialized `messages`, and what there is to be noted of it. `play` is set for streams."""
+
+    kind: str
+    rule: str
+    delta: Delta
+    messages: tuple[bytes, ...]
+    play: Play | None = None
+    notes: tuple[str, ...] = ()
+    headers: Pairs = ()
+    trailers: Pairs = ()
+    unmatched: bool = False
+
+
+Answers = dict[tuple[str, bytes], Lasting]
+"""Those of one book, by method and request."""
+
+
+class Kept:
+    """Bounds what all books together keep."""
+
+    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._bytes = 0
+        self._order: deque[tuple[Answers, tuple[str, bytes], int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def keep(self, answers: Answers, method: str, request: bytes, lasting: Lasting) -> None:
+        """Keep that answer to `request` among `answers`, unless it is too large."""
+        size = _BESIDE + len(request) + sum(map(len, lasting.messages))
+        key = (method, request)
+        if size > LARGEST or key in answers:
+            return
+        answers[key] = lasting
+        self._order.append((answers, key, size))
+        self._bytes += size
+        while len(self._order) > self._most or self._bytes > self._most_bytes:
+            where, oldest, its_size = self._order.popleft()
+            del where[oldest]
+            self._bytes -= its_size
+
+
+def lasting_of(kind: str, play: Play, messages: tuple[bytes, ...], streamed: bool) -> Lasting | None:
+    """What is to be kept of that answer to a call of that kind; None if another like it may be answered otherwise."""
+    delta: Any = play.lasting
+    if delta is None or play.strike is not None or play.delay:
+        return None
+    kept = play if streamed else None
+    notes = tuple(play.notes)
+    return Lasting(kind, play.rule, delta, messages, kept, notes, play.headers, play.trailers, play.unmatched)
