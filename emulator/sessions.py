@@ -22,7 +22,7 @@ from .content import Room
 from .datasets import VALIDATION, Datasets
 from .engine.book import Book, Rule
 from .engine.choose import State
-from .engine.lasting import Kept
+from .engine.lasting import Answers, Kept
 from .engine.layers import Layer, placed, stacked
 from .engine.tally import Tally
 from .errors import Code, Status
@@ -129,6 +129,7 @@ class Session:
         self._laid: set[str] = set()
         self._book: Book | None = None
         self._beneath: Book | None = None
+        self._answers: Answers = {}
 
     # -- rules
 
@@ -138,8 +139,15 @@ class Session:
         if self._book is None or self._beneath is not self.shared.book:
             self._beneath = self.shared.book
             self._book = stacked(self.layers)
+            self._answers = self.home.kept.of(self._book)
             self._unguarded.clear()
         return self._book
+
+    @property
+    def answers(self) -> Answers:
+        """Those that are kept for these rules."""
+        _ = self.book
+        return self._answers
 
     @property
     def auth(self) -> Auth:

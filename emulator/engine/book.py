@@ -31,7 +31,6 @@ from ..rules.variables import substituted, variables_of
 if TYPE_CHECKING:
     from ..rules.files import Bundle, Inline, Source
     from .index import Index
-    from .lasting import Lasting
 
 DESCRIPTORS = {call: METHODS[path].input.DESCRIPTOR for call, path in METHODS_BY_CALL.items()}
 DESCRIPTORS["batch_row"] = DESCRIPTORS["completion"]
@@ -91,14 +90,13 @@ Snippets = Mapping[str, "tuple[model.Reply, Source]"]
 """Replies by name, each with the file it stands in: what it refers to lies beside that."""
 
 
-class Book(Struct, frozen=True):
+class Book(Struct, frozen=True, weakref=True):
     """Rules in the order they are tried, for each call those that can answer it.
 
     `snippets` are for rules that are laid over these. `given` is what the book was loaded from, as data, and `lent`
     what held the snippets that its rules took from the book under it; `layers.dumped` makes JSON of them. `layers` is
     there for a book that is stacked of several: for each rule the id of the layer it stands in. `datasets` are by id.
-    `quotas` and `chaos` are None where the files say nothing of them. `indexes` are made when they are needed, by call;
-    `lasting` has the answers that are kept, by method and request.
+    `quotas` and `chaos` are None where the files say nothing of them. `indexes` are made when they are needed, by call.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -115,7 +113,6 @@ class Book(Struct, frozen=True):
     chaos: tuple[Fault, ...] | None = None
     datasets: Mapping[str, Fixture] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
-    lasting: dict[tuple[str, bytes], Lasting] = field(default_factory=dict)
 
     @property
     def pausing(self) -> bool:
@@ -136,6 +133,11 @@ class Book(Struct, frozen=True):
 
             index = self.indexes[subject.call] = Index(self.by_call[subject.call])
         return index.among(subject)
+
+    def looks_beyond(self, call: str, rule: Rule | None) -> bool:
+        """Whether `among` has left out rules that come before `rule`, any if it is None, for more than the request."""
+        index = self.indexes.get(call)
+        return index is not None and index.looks_beyond(rule)
 
 
 def load(fixtures: Iterable[Any], under: Book | None = None, elsewhere: bool = False) -> Book:

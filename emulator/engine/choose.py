@@ -91,7 +91,7 @@ def choose(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[Play
             if len(overruns) == MOST_OVERRUNS:
                 return _overrun(overruns), Delta(_OVERRUN)
             continue
-        subject.beyond |= rule.counted
+        subject.beyond |= rule.counted or book.looks_beyond(subject.call, rule)
         turn = turn_of(rule, state, subject)
         if not isinstance(turn, str):
             return _noted(_played(rule, turn, state, subject, seed), overruns)
@@ -228,6 +228,7 @@ def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[
         if subject.call in OPERATIONS:
             play.timeline = default_timeline(subject.call)
     play.unmatched = True
+    subject.beyond |= book.looks_beyond(subject.call, None)
     play.spent = tuple(rule.label for rule in book.among(subject) if _spent(rule, state, subject))
     return _lasting(play, delta, subject, drawn)
 

@@ -42,6 +42,7 @@ class Index:
         self._always: list[int] = []
         self._slots: tuple[_Slot, ...] = ()
         self._others: tuple[Rule, ...] = ()
+        self._beyond: dict[str, int] | None = None
         if len(rules) >= FEWEST:
             self._file([tuple(needs_of(rule.when.checks)) for rule in self._rules])
 
@@ -53,11 +54,14 @@ class Index:
             if not several:
                 self._always.append(position)
                 continue
+            several = tuple([needs for needs in several if not _beyond(needs)]) or several
             least = min(sum(shared[key] for key in _keys(needs)) for needs in several)
             needs = rarest(needs for needs in several if sum(shared[key] for key in _keys(needs)) == least)
             for need in needs:
-                slot = slots.setdefault((need.name, need.way), _Slot(need.read, need.way))
+                slot = slots.setdefault((need.name, need.way), _Slot(need.read, need.way, _is_beyond(need.name)))
                 slot.file(need.among, position)
+            if self._beyond is None and _beyond(needs):
+                self._beyond = {rule.identity: n for n, rule in enumerate(self._rules[: position + 1])}
         self._slots = tuple(slot.closed() for slot in slots.values())
         self._others = tuple(self._rules[position] for position in self._always)
 
@@ -74,6 +78,21 @@ class Index:
             return (self._rules[met[0]],)
         return map(self._rules.__getitem__, sorted({*met, *self._always}))
 
+    def looks_beyond(self, rule: Rule | None) -> bool:
+        """Whether a rule that is tried before `rule`, or any, was found or left out by more than the request; what was
+        looked at for that is not told to the subject, since rules that come later don't matter.
+        """
+        return self._beyond is not None and (rule is None or rule.identity not in self._beyond)
+
+
+def _is_beyond(name: str) -> bool:
+    """Whether what the condition called so looks at may differ between two calls of the same request."""
+    return name == "attempt" or name.startswith(("metadata.", "state."))
+
+
+def _beyond(needs: Needs) -> bool:
+    return any(_is_beyond(need.name) for need in needs)
+
 
 def _keys(needs: Needs) -> Iterator[tuple[str, str, Hashable]]:
     return ((need.name, need.way, one) for need in needs for one in need.among)
@@ -82,8 +101,8 @@ def _keys(needs: Needs) -> Iterator[tuple[str, str, Hashable]]:
 class _Slot:
     """The needs of one condition that are looked up in one way."""
 
-    def __init__(self, read: Callable[[Subject], Any], way: str) -> None:
-        self._read, self._way = read, way
+    def __init__(self, read: Callable[[Subject], Any], way: str, beyond: bool) -> None:
+        self._read, self._way, self._beyond = read, way, beyond
         self._filed: dict[Hashable, list[int]] = {}
         self._find: Callable[[str], tuple[int, ...]]
         self._remembered: dict[str, tuple[int, ...]] = {}
@@ -100,7 +119,10 @@ class _Slot:
 
     def met(self, subject: Subject) -> Iterable[int]:
         """The positions of the rules whose need is met."""
+        before = subject.beyond
         value = self._read(subject)
+        if self._beyond:
+            subject.beyond = before
         if self._way == LITERAL:
             if isinstance(value, Text):
                 return self._in(value)

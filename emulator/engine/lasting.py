@@ -1,25 +1,27 @@
 """What a request is answered with that gets the same answer as long as the rules are what they are.
 
 Many calls of a test suite, and nearly all of a load test, ask what was asked before. Where nothing but the request
-decided (no metadata, no state, no count, no chance), the answer is kept with the rules that gave it, as it goes out;
-who changes the rules has another book, with which nothing is kept yet. What choosing the rule changes is done each
-time all the same, so counters, states and verification see no difference.
+decided (no metadata, no state, no count, no chance), the answer is kept as it goes out, for the book that gave it; who
+changes the rules has another book, for which nothing is kept yet. What choosing the rule changes is done each time
+all the same, so counters, states and verification see no difference.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from typing import Any
 
 from msgspec import Struct
 
 from ..replies.play import Pairs, Play
+from .book import Book
 from .choose import Delta
 
 MOST = 4096
 """Answers that are kept, over all rules of an emulator; the oldest go first (our choice, as are the sizes)."""
 
-MOST_BYTES = 8 * 1024 * 1024
+MOST_BYTES = 16 * 1024 * 1024
 LARGEST = 128 * 1024
 """Bytes of a request and its answer together, beyond which it is made anew each time."""
 
@@ -46,15 +48,23 @@ Answers = dict[tuple[str, bytes], Lasting]
 
 
 class Kept:
-    """Bounds what all books together keep."""
+    """The answers of all books of an emulator."""
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
         self._bytes = 0
+        self._by_book: dict[int, tuple[weakref.ref[Book], Answers]] = {}
         self._order: deque[tuple[Answers, tuple[str, bytes], int]] = deque()
 
     def __len__(self) -> int:
         return len(self._order)
+
+    def of(self, book: Book) -> Answers:
+        """Those of that book, empty at first."""
+        found = self._by_book.get(key := id(book))
+        if found is None:
+            found = self._by_book[key] = weakref.ref(book, lambda _: self._by_book.pop(key, None)), {}
+        return found[1]
 
     def keep(self, answers: Answers, method: str, request: bytes, lasting: Lasting) -> None:
         """Keep that answer to `request` among `answers`, unless it is too large."""

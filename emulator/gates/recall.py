@@ -19,7 +19,7 @@ from .idempotency import KEY
 def gate(call: Call, following: Handler) -> Answer:
     """Answer `call` as its like was answered, or hand it on."""
     session = call.session
-    found = session.book.lasting.get((call.method, call.request))
+    found = session.answers.get((call.method, call.request))
     if found is None or not session.unguarded(call.method) or call.header(KEY):
         return following(call)
     if found.unmatched and session.strict:

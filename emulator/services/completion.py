@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 from ..call import Answer, Call
 from ..calls import METHODS_BY_CALL
+from ..engine.lasting import Answers
 from ..gates import Handler
 from ..replies.play import Play
 from ..replies.streams import FOREVER
-from .decide import begin, decide, kept, one
+from .decide import begin, decide, keep, one
 
 
 def handlers() -> Mapping[str, Handler]:
@@ -23,11 +24,11 @@ def _completion(call: Call) -> Answer:
         return one(call, play)
     call.entry.play = play
     if play.unpaced:
-        return _in_turn(call, play)
+        return _in_turn(call, play, call.session.answers)
     return performed(call, play)
 
 
-def _in_turn(call: Call, play: Play) -> Iterator[bytes]:
+def _in_turn(call: Call, play: Play, answers: Answers) -> Iterator[bytes]:
     """The messages of a play that waits for nothing, due now. Raises the Status that it ends with."""
     call.at = call.session.clock.now()
     if play.failure is not None:
@@ -42,7 +43,7 @@ def _in_turn(call: Call, play: Play) -> Iterator[bytes]:
         if play.lasting is not None:
             sent.append(raw)
             if call.last:
-                kept(call, play, tuple(sent))
+                keep(call, play, answers, tuple(sent))
         yield raw
 
 

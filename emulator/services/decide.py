@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from ..call import Answer, Call, parsed
 from ..calls import CALLS_BY_METHOD
 from ..engine.choose import apply, choose
-from ..engine.lasting import lasting_of
+from ..engine.lasting import Answers, lasting_of
 from ..errors import Code, Status
 from ..gates.fault import befall, met
 from ..replies.metadata import laid_over
@@ -53,16 +53,17 @@ def one(call: Call, play: Play) -> bytes:
         raise play.failure
     raw: bytes = play.final().SerializeToString(deterministic=True)
     if play.lasting is not None:
-        kept(call, play, (raw,))
+        keep(call, play, call.session.answers, (raw,))
     return raw
 
 
-def kept(call: Call, play: Play, messages: tuple[bytes, ...]) -> None:
-    """Keep what `call` is answered with for calls like it, where it stays the same."""
+def keep(call: Call, play: Play, answers: Answers, messages: tuple[bytes, ...]) -> None:
+    """Keep what `call` is answered with for calls like it, where it stays the same, in the `answers` of the rules that
+    chose it.
+    """
     lasting = lasting_of(call.entry.kind, play, messages, call.entry.play is not None)
     if lasting is not None:
-        session = call.session
-        session.home.kept.keep(session.book.lasting, call.method, call.request, lasting)
+        call.session.home.kept.keep(answers, call.method, call.request, lasting)
 
 
 async def _later(call: Call, play: Play) -> AsyncIterator[bytes]:

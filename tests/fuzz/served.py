@@ -13,7 +13,7 @@ from typing import Any
 
 from emulator import Emulator
 from emulator.api import METHODS
-from emulator.call import Call
+from emulator.call import Call, messages_of
 from emulator.engine.book import Book
 from emulator.errors import Code, Status
 
@@ -108,7 +108,7 @@ class Served:
             if isinstance(answer, bytes):
                 raw.append(answer)
             else:
-                await asyncio.wait_for(_all(answer, raw), patience)
+                await asyncio.wait_for(_all(messages_of(call, answer), raw), patience)
         except Status as ended:
             status = ended
             _check(list(ended.trailers.items()))
