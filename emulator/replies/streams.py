@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +26,9 @@ DEFAULT_TOKENS = 14
 
 FOREVER = -1
 """A wait that only the client's leaving or the server's shutdown ends."""
+
+_LONGEST_REMEMBERED = 4096
+"""Characters of a text whose pieces are remembered."""
 
 MODES: dict[str, Callable[[str, int], list[str]]] = {
     "tokens": chunks.by_tokens,
@@ -156,8 +160,21 @@ def _plan(final: Any, spec: model.Stream) -> tuple[list[str], list[int]]:
     """The pieces of the final text, and the completion tokens by the end of each."""
     if not _is_text(final):
         return [""], [0]
-    pieces = pieces_of(final.alternatives[0].message.text, spec)
-    return pieces, _counts(pieces, final.usage.completion_tokens, spec)
+    text, goal = final.alternatives[0].message.text, final.usage.completion_tokens
+    if spec.pieces is None and len(text) <= _LONGEST_REMEMBERED:
+        return _planned(text, goal, spec.tokens, spec.words, spec.characters, spec.chunks)
+    pieces = pieces_of(text, spec)
+    return pieces, _counts(pieces, goal, spec)
+
+
+@lru_cache(256)
+def _planned(
+    text: str, goal: int, by_tokens: int | None, by_words: int | None, by_characters: int | None, into: int | None
+) -> tuple[list[str], list[int]]:
+    """The same for a text that many requests may get."""
+    spec = model.Stream(tokens=by_tokens, words=by_words, characters=by_characters, chunks=into)
+    pieces = pieces_of(text, spec)
+    return pieces, _counts(pieces, goal, spec)
 
 
 def _counts(pieces: list[str], goal: int, spec: model.Stream) -> list[int]:
