@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 from ..errors import Code, Status
@@ -144,9 +145,9 @@ def well(pairs: Iterable[tuple[str, str | bytes]]) -> Fields:
     return [(b"grpc-status", b"0"), *fields(pairs)]
 
 
-def peer(client: tuple[str, int] | None) -> str:
-    """HOST and PORT of a client as gRPC writes them."""
-    if client is None:
+def peer(client: Sequence[Any] | None) -> str:
+    """Host and port of a client, with which `client` begins, as gRPC writes them."""
+    if not client:  # it has gone already
         return "unix:"
-    host, port = client
+    host, port = client[:2]
     return f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"
