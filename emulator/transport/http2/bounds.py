@@ -40,4 +40,7 @@ MOST_MISTAKES = 1000
 """Streams that are ended because of what a client did wrong on them, before its connection is."""
 
 LINGERING = 0.3
-"""Seconds for which a client may still read what it was sent last, and close."""
+"""Seconds in which a client may close a connection that is over, having read what it was sent last."""
+
+MOST_LINGERING = 20
+"""How often it is given as many again while it reads."""

@@ -23,6 +23,7 @@ from .bounds import (
     MOST_BLOCK,
     MOST_CONTINUATIONS,
     MOST_HELD,
+    MOST_LINGERING,
     MOST_MISTAKES,
     MOST_QUEUED,
     MOST_REQUESTS,
@@ -741,6 +742,8 @@ class Connection(asyncio.Protocol):
 
     def write(self, piece: bytes, size: int = 0) -> None:
         """Send `piece` soon, with all else that is written until then; `size` bytes of it are data."""
+        if self._over:
+            return
         self._out.append(piece)
         self._queued += size
         if not self._scheduled:
@@ -775,10 +778,11 @@ class Connection(asyncio.Protocol):
     # -- the end
 
     def drop(self) -> None:
-        """End the connection as when the network fails."""
-        self._over = True
-        self._out.clear()
-        self._transport.abort()
+        """End the connection, with all calls on it, as when the network fails."""
+        if not self._over:
+            self._flush()
+            self._over = True
+        self.loop.call_soon(self._transport.abort)  # what was just written is on its way by then
 
     def stop(self) -> None:
         """Take no new calls; close when those under way have ended."""
@@ -813,9 +817,16 @@ class Connection(asyncio.Protocol):
         self._over = True
         self._rest, self._block = b"", None
         self._flush()
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
-        self.loop.call_later(LINGERING, self._transport.abort if self._paused else self._transport.close)
+        with contextlib.suppress(OSError):  # the client has gone
+            if self._transport.can_write_eof() and not self._transport.is_closing():
+                self._transport.write_eof()
+        self._linger(MOST_LINGERING)
+
+    def _linger(self, times: int) -> None:
+        if times and (times == MOST_LINGERING or self._transport.get_write_buffer_size()):
+            self.loop.call_later(LINGERING, self._linger, times - 1)
+        else:
+            self._transport.abort()
 
 
 def _unpadded(flags: int, payload: bytes) -> bytes:
