@@ -82,6 +82,7 @@ class Server:
         self._listeners.clear()
         emptied = asyncio.Event()
         for serving in (self._plain, self._secure):
+            serving.closed = True
             serving.emptied = lambda: None if self._connections else emptied.set()
         if not self._connections:
             return

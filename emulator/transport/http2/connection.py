@@ -82,6 +82,7 @@ class Serving:
         self.answer, self.kinds, self.secure = answer, kinds, secure
         self.connections: set[Connection] = set()
         self.emptied: Callable[[], None] = lambda: None
+        self.closed = False
 
 
 class Connection(asyncio.Protocol):
@@ -172,6 +173,8 @@ class Connection(asyncio.Protocol):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._serving.connections.add(self)
         self._transport.write(_GREETING)
+        if self._serving.closed:  # its handshake took longer
+            self.drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._over = True
@@ -215,13 +218,17 @@ class Connection(asyncio.Protocol):
         except Broken as broken:
             self.end(broken.error, broken.why)
             return
+        except Exception as failed:
+            log.error("a defect of the emulator, in a connection", exc_info=failed)
+            self.end(Error.INTERNAL_ERROR, "a defect of the emulator; its log has the traceback")
+            return
         if self._wider:
             self._wider = False
             for stream in self._streams.values():
                 if stream.rest is not None:
                     self.waiting[stream] = None
         self._flush()
-        if self._paused and not self._over and self._transport.get_write_buffer_size() > MOST_UNREAD:
+        if self._paused and not self._over and self._transport.get_write_buffer_size() + self.unsent > MOST_UNREAD:
             self._stopped_reading = True
             self._transport.pause_reading()
 
@@ -254,7 +261,7 @@ class Connection(asyncio.Protocol):
             if (
                 sized & 0xFF == HEADERS
                 and flags == END_HEADERS
-                and number > self._last
+                and self._last < number <= WIDEST_WINDOW
                 and number & 1
                 and self._block is None
                 and not self._ending
@@ -420,8 +427,8 @@ class Connection(asyncio.Protocol):
         except Status as refused:
             self._unreadable(stream, refused)
             return
-        if message is not None:
-            self._ready.append((stream, message))
+        if message is not None or (ended and stream.request.kind is Kind.FOREIGN):
+            self._ready.append((stream, message or b""))
 
     def _unreadable(self, stream: Stream, refused: Status) -> None:
         """What came of the request is none."""
@@ -480,6 +487,8 @@ class Connection(asyncio.Protocol):
                 stream.end()
             except Status as refused:
                 self._unreadable(stream, refused)
+            if stream.request.kind is Kind.FOREIGN:
+                self._ready.append((stream, b""))
 
     def _requested(self, block: bytes) -> Request:
         """What a header block says that isn't known. It is forgotten when a header changes the table."""
@@ -528,8 +537,12 @@ class Connection(asyncio.Protocol):
             return
         stream = self._streams[number] = Stream(self, number, asked)
         stream.ended = ended
+        if asked.timeout is not None:
+            stream.due(asked.timeout)
         if kind is Kind.FOREIGN:
-            self._turn_away(stream)
+            stream.whole = True
+            if ended:
+                self._ready.append((stream, b""))
         elif asked.refusal is not None:
             stream.fail(asked.refusal)
         elif self.unsent > MOST_UNSENT:
@@ -550,48 +563,46 @@ class Connection(asyncio.Protocol):
 
     def _turn_away(self, stream: Stream) -> None:
         """As gRPC asks servers to answer other requests."""
-        number = stream.number
-        self.write(frames.header(number, _TURNING_AWAY, self.most_frame))
-        size = len(_TURNED_AWAY)
-        if size <= self.window and size <= self.initial:
-            self.window -= size
-            self.write(frames.frame(DATA, END_STREAM, number, _TURNED_AWAY))
-        else:
-            self.write(frames.frame(DATA, END_STREAM, number))
-        self.over(stream)
+        self.write(frames.header(stream.number, _TURNING_AWAY, self.most_frame))
+        stream.begun = True
+        stream.queue(iter((_TURNED_AWAY,)), frames.frame(DATA, END_STREAM, stream.number), raw=True)
 
     def _begin_ready(self) -> None:
         """Answer the calls whose message has come, now that all that came with it is known."""
         ready, self._ready = self._ready, []
         for stream, message in ready:
-            if not stream.closed:
+            if stream.closed:
+                continue
+            if stream.request.kind is Kind.FOREIGN:
+                self._turn_away(stream)
+            else:
                 self._ask(stream.number, stream.request, message, stream)
 
     def _ask(self, number: int, asked: Request, message: bytes, stream: Stream | None = None) -> None:
         """Have a call answered."""
-        call = Call(
-            asked.path,
-            message,
-            asked.metadata,
-            self._peer,
-            None if asked.timeout is None else Monotonic.now() + asked.timeout,
-            None if stream is None else stream.requests,
-            self._serving.secure,
-        )
+        requests = deadline = None
+        if stream is not None:
+            requests, deadline = stream.requests, stream.deadline
+        elif asked.timeout is not None:
+            deadline = Monotonic.now() + asked.timeout
+        call = Call(asked.path, message, asked.metadata, self._peer, deadline, requests, self._serving.secure)
         if stream is not None:
             stream.call = call
         try:
-            answer = self._serving.answer(call)
+            try:
+                answer = self._serving.answer(call)
+            except Status as refused:
+                if stream is None and not call.dropped:
+                    self.write(self.opening(number, call) + self.failing(number, refused))
+                else:
+                    (stream or self._kept(number, asked, call)).fail(refused)
+                return
             if isinstance(answer, bytes):
                 self.reply(number, call, answer, stream)
             elif isinstance(answer, list):
                 self._reply_all(number, call, answer, stream)
             else:
-                if stream is None:
-                    stream = self._kept(number, asked, call)
-                stream.answer(answer)
-        except Status as refused:
-            self._refuse(number, asked, call, refused, stream)
+                (stream or self._kept(number, asked, call)).answer(answer)
         except Exception as failed:
             self.defect(stream or self._kept(number, asked, call), failed)
 
@@ -599,14 +610,8 @@ class Connection(asyncio.Protocol):
         """The stream of a call that isn't over, though its request has come."""
         stream = self._streams[number] = Stream(self, number, asked)
         stream.ended = stream.whole = True
-        stream.call = call
+        stream.call, stream.deadline = call, call.deadline
         return stream
-
-    def _refuse(self, number: int, asked: Request, call: Call, refused: Status, stream: Stream | None) -> None:
-        if stream is None and not call.dropped:
-            self.write(self.opening(number, call) + self.failing(number, refused))
-        else:
-            (stream or self._kept(number, asked, call)).fail(refused)
 
     def reply(self, number: int, call: Call, message: bytes, stream: Stream | None) -> None:
         """Send the only message of a reply, and its end."""
@@ -617,18 +622,9 @@ class Connection(asyncio.Protocol):
             and size <= self.most_frame
             and not self.full
         ):
+            prefix = HEAD_AND_PREFIX.pack(size << 8 | DATA, 0, number, 0, size - wire.PREFIX)
+            self.write(b"".join((self.opening(number, call), prefix, message, self.ending(number, call))), size)
             self.window -= size
-            self.write(
-                b"".join(
-                    (
-                        self.opening(number, call),
-                        HEAD_AND_PREFIX.pack(size << 8 | DATA, 0, number, 0, size - wire.PREFIX),
-                        message,
-                        self.ending(number, call),
-                    )
-                ),
-                size,
-            )
             if stream is not None:
                 self.over(stream)
             return
@@ -657,8 +653,9 @@ class Connection(asyncio.Protocol):
                 self.over(stream)
             return
         if stream is None:
-            stream = self._streams[number] = Stream(self, number, request.TRAILERS)
-            stream.ended = stream.whole = True
+            stream = self._kept(number, request.TRAILERS, call)
+            if call.deadline is not None:
+                stream.due(call.deadline - Monotonic.now())
         stream.begun = True
         self.write(opening)
         stream.queue(iter(messages), ending)
@@ -702,10 +699,9 @@ class Connection(asyncio.Protocol):
         log.error("a defect of the emulator, in %s", stream.request.path, exc_info=failed)
         if stream.closed:
             return
-        stream.begun = True
-        if stream.call is not None:
-            stream.call.headers.clear()
-        self.write(self.opening(stream.number, None) + self.failing(stream.number, _DEFECT))
+        if not stream.begun:
+            self.write(self.opening(stream.number, None))
+        self.write(self.failing(stream.number, _DEFECT))
         self.over(stream)
 
     # -- what clients do wrong
@@ -823,6 +819,8 @@ class Connection(asyncio.Protocol):
         self._linger(MOST_LINGERING)
 
     def _linger(self, times: int) -> None:
+        if self not in self._serving.connections:
+            return
         if times and (times == MOST_LINGERING or self._transport.get_write_buffer_size()):
             self.loop.call_later(LINGERING, self._linger, times - 1)
         else:

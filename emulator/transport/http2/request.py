@@ -58,7 +58,6 @@ class Request:
 
 MALFORMED = Request(Kind.MALFORMED)
 TRAILERS = Request(Kind.TRAILERS)
-FOREIGN = Request(Kind.FOREIGN)
 
 
 def read(fields: Sequence[Field], kinds: Mapping[str, Kind]) -> Request:
@@ -95,7 +94,8 @@ def read(fields: Sequence[Field], kinds: Mapping[str, Kind]) -> Request:
             return MALFORMED
         request.length = int(length)
     if pseudo[b":method"] != b"POST" or not own.get(b"content-type", b"").startswith(b"application/grpc"):
-        return FOREIGN
+        request.kind = Kind.FOREIGN
+        return request
     request.metadata = tuple(pairs)
     given = own.get(b"grpc-timeout")
     request.timeout = None if given is None else wire.timeout(given)

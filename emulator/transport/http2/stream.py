@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +21,6 @@ from .request import Kind, Request
 if TYPE_CHECKING:
     from .connection import Connection
 
-log = logging.getLogger("emulator")
 STOPPED = Status(Code.UNAVAILABLE, "Cancelling all calls")  # as gRPC's core words it
 LATE = Status(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 _CUT = Status(Code.INTERNAL, "the last message ends before its end")
@@ -44,6 +42,7 @@ class Stream:
         "closed",
         "connection",
         "credit",
+        "deadline",
         "ended",
         "held",
         "left",
@@ -87,6 +86,7 @@ class Stream:
         # who answers, where that takes a while
         self.task: asyncio.Task[None] | None = None
         self.started = False
+        self.deadline: float | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.why: Status | None = None
 
@@ -154,7 +154,8 @@ class Stream:
 
     def give_back(self) -> None:
         """Let the client send as much as was taken from it."""
-        if self.owed and not self.ended and not self.whole and not self.closed and self.left < STREAM_WINDOW // 2:
+        wanted = not self.whole or self.request.kind is Kind.FOREIGN
+        if wanted and not self.ended and not self.closed and self.left < STREAM_WINDOW // 2:
             self.connection.widen(self.number, self.owed)
             self.left += self.owed
             self.owed = 0
@@ -179,13 +180,16 @@ class Stream:
             )
             return True
         if not self.closed:
-            self._wait(message)
+            self._put(PREFIX.pack(0, len(message)) + message)
         return False
 
-    def queue(self, messages: Iterator[bytes], trailers: bytes) -> None:
-        """Send what is there of a reply that has begun, and its end, as the client lets it."""
+    def queue(self, messages: Iterator[bytes], trailers: bytes, raw: bool = False) -> None:
+        """Send what is there of a reply that has begun, and its end, as the client lets it; `raw` are no messages."""
         self.more, self.trailers = messages, trailers
-        self._next()
+        if raw:
+            self._put(next(messages))
+        else:
+            self._next()
         self.push()
 
     async def sent(self) -> None:
@@ -196,8 +200,9 @@ class Stream:
         finally:
             self.waiter = None
 
-    def _wait(self, message: bytes) -> None:
-        self.rest, self.at = PREFIX.pack(0, len(message)) + message, 0
+    def _put(self, rest: bytes) -> None:
+        """What is sent next, when it can be."""
+        self.rest, self.at = rest, 0
         self.connection.unsent += len(self.rest)
         self.connection.waiting[self] = None
         self.connection.schedule()
@@ -206,7 +211,7 @@ class Stream:
         """Go on to the next message of those that are there, or to the end."""
         message = None if self.more is None else next(self.more, None)
         if message is not None:
-            self._wait(message)
+            self._put(PREFIX.pack(0, len(message)) + message)
         elif self.trailers is not None:
             self.connection.write(self.trailers)
             self.connection.over(self)
@@ -242,9 +247,14 @@ class Stream:
         assert call is not None
         self.task = connection.loop.create_task(self._run(call, messages))
         connection.running.add(self)
-        if call.deadline is not None:
-            left = max(0.0, call.deadline - Monotonic.now())
-            self.timer = connection.loop.call_later(left, self.stop, LATE)
+        if call.deadline is not None and self.timer is None:
+            self.due(call.deadline - Monotonic.now())
+
+    def due(self, within: float) -> None:
+        """End the call if it isn't over within so many seconds."""
+        if self.deadline is None:
+            self.deadline = Monotonic.now() + within
+        self.timer = self.connection.loop.call_later(max(0.0, within), self.stop, LATE)
 
     def stop(self, why: Status | None) -> None:
         """End the call with `why`, None where the client has left."""
@@ -270,9 +280,20 @@ class Stream:
     async def _run(self, call: Call, messages: AsyncIterator[bytes]) -> None:
         self.started = True
         try:
+            status = await self._outcome(call, messages)
+            if status is not None:
+                self.fail(status)
+        except Exception as failed:
+            self.connection.defect(self, failed)
+        finally:
+            self.connection.ran(self)
+
+    async def _outcome(self, call: Call, messages: AsyncIterator[bytes]) -> Status | None:
+        """What the call ends with, None where it has ended well."""
+        try:
             await self._send_all(call, messages)
         except Status as status:
-            self.fail(status)
+            return status
         except asyncio.CancelledError:
             if self.why is None:
                 if not self.closed:  # else the client has left
@@ -280,11 +301,8 @@ class Stream:
                 raise
             if sys.version_info >= (3, 11) and self.task is not None:
                 self.task.uncancel()
-            self.fail(self.why)
-        except Exception as failed:
-            self.connection.defect(self, failed)
-        finally:
-            self.connection.ran(self)
+            return self.why
+        return None
 
     async def _send_all(self, call: Call, messages: AsyncIterator[bytes]) -> None:
         unary, only = self.request.kind is Kind.UNARY, b""
@@ -349,9 +367,10 @@ class Stream:
         self._cancel()
 
     def reset(self, error: Error) -> None:
-        """End the stream for what the client did on it."""
+        """End the stream without a status."""
+        self.ended = True
         self.connection.reset(self.number, error)
-        self.leave()
+        self.connection.over(self)
 
 
 class Requests:
