@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from emulator.config import ENGINES as CHOICES
 from wire.client import Client, asking, eventually
+
+from emulator.config import ENGINES as CHOICES
 
 ENGINE = os.environ.get("FM_EMULATOR_TEST_ENGINE")
 ENGINES: list[str] = [ENGINE] if ENGINE else list(CHOICES)

@@ -713,7 +713,11 @@ class Connection(asyncio.Protocol):
         self._done()
 
     def _mistake(self, number: int, error: Error) -> None:
-        """End a stream for what the client did on it. Raises Broken when that comes too often."""
+        """End a stream for what the client did on it. Raises Broken where it never began, and when that comes too
+        often.
+        """
+        if number > self._last:
+            raise Broken(error, f"stream {number} never began")
         stream = self._streams.pop(number, None)
         if stream is not None:
             stream.leave()
