@@ -1,6 +1,6 @@
 """The native engine: gRPC on HTTP/2 of our own, in `http2`, for one event loop and no threads.
 
-Several times as fast as grpc.aio, by choice: `engine="native"`. It answers the same calls in the same way;
+Many times as fast as grpc.aio, by choice: `engine="native"`. It answers the same calls in the same way;
 `tests/wire/test_engines.py` holds the two against each other.
 """
 
