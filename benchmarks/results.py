@@ -21,7 +21,6 @@ _PACKAGES = (
     "grpcio",
     "protobuf",
     "uvloop",
-    "h2corn",
     "pygrpc-native",
     "ahocorasick-rs",
     "msgspec",

@@ -32,7 +32,7 @@ GROWTH = 1.03
 SLACK = 4e6
 """Bytes it may differ by in any case, as heaps do."""
 MOST_LEFT = 200
-"""Calls that are left on four connections before there are new ones: h2corn ends a connection that resets too many."""
+"""Calls that are left on four connections before there are new ones, as a server may end one that resets too many."""
 SETTLED = 20.0
 """Seconds within which what calls and connections held is to be given back when they are over."""
 

@@ -1,67 +1,49 @@
-"""The native engine: HTTP/2 by h2corn, which is written in Rust; gRPC on top of it is ours, in `wire`.
+"""The native engine: gRPC on HTTP/2 of our own, in `http2`, for one event loop and no threads.
 
-Several times as fast as grpc.aio, by choice: `engine="native"`, with the extra of that name. It answers the same calls
-in the same way; `tests/wire/test_engines.py` holds the two against each other.
+Many times as fast as grpc.aio, by choice: `engine="native"`. It answers the same calls in the same way;
+`tests/wire/test_engines.py` holds the two against each other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+import contextlib
+import os
+import ssl
+import tempfile
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ..addresses import listening
 from ..api import METHODS
-from ..call import Answer, Call, messages_of
-from ..clock import Monotonic
-from ..errors import Code, Status, UsageError
-from . import wire
-from .connections import drop_if_asked
-from .limits import MOST_MESSAGE, Answering, Pausing
+from .http2.connection import Connection, Serving
+from .http2.request import Kind
+from .limits import Answering, Pausing
 
 if TYPE_CHECKING:
     import socket
 
     from ..tls import Identity
 
-EXTRA = "fm-emulator[native]"
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
+_BACKLOG = 1024
+"""Connections that wait to be taken."""
 
-_LONGEST_STOP = 10.0
-"""Real seconds after which h2corn ends what `stop` has not ended by then; docker allows as many."""
-
-_TYPE = (b"content-type", b"application/grpc")
-_START = "http.response.start"
-_BODY = "http.response.body"
-_TRAILERS = "http.response.trailers"
-_NO_MORE: Event = {"type": _BODY, "body": b"", "more_body": False}
-_WELL: Event = {"type": _TRAILERS, "headers": [(b"grpc-status", b"0")]}
-_STOPPED = Status(Code.UNAVAILABLE, "Cancelling all calls")  # as gRPC's core words it
-_LATE = Status(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-
-log = logging.getLogger("emulator")
+_LONGEST_END = 1.0
+"""Real seconds for calls that are ended to say so, and then for connections that are cut off to be gone."""
 
 
 class Server:
-    """Answers every method, known or not, with `answer`. Raises UsageError where h2corn isn't installed.
+    """Answers every method, known or not, with `answer`.
 
     The end of a stream is always sent apart from its last message, so nobody is asked whether it has to be.
     """
 
     def __init__(self, answer: Answering, services: tuple[str, ...], pausing: Pausing | None = None) -> None:
-        check_available()
-        self._answer = answer
         known = [method for method in METHODS.values() if method.service in services and not method.client_streaming]
-        self._unary = frozenset(method.path for method in known if not method.server_streaming)
-        self._streaming = frozenset(method.path for method in known if method.server_streaming)
+        kinds = {method.path: Kind.STREAMING if method.server_streaming else Kind.UNARY for method in known}
+        self._plain, self._secure = Serving(answer, kinds, secure=False), Serving(answer, kinds, secure=True)
         self._bound: list[tuple[list[socket.socket], Identity | None]] = []
-        self._serving: list[tuple[Any, asyncio.Task[None]]] = []
-        self._under_way: set[_Exchange] = set()
+        self._listeners: list[asyncio.AbstractServer] = []
 
     def bind(self, host: str, port: int) -> int:
         """Listen on `host`; the port, or a free one for 0. `localhost` is 127.0.0.1 and, where there is IPv6, ::1.
@@ -80,18 +62,14 @@ class Server:
         return chosen
 
     async def start(self) -> None:
-        import h2corn
-        from h2corn._lib import prepare_tls
-        from h2corn._server import TlsMaterial
-
-        for sockets, identity in self._bound:
-            numbers = [one.detach() for one in sockets]
-            server = h2corn.Server(self._exchange, _settings(h2corn.Config, numbers))
-            shown = None if identity is None else TlsMaterial(identity.certificate, identity.key, None)
-            serve = server._serve_worker_fds(numbers, prepared_tls=prepare_tls(server.config, shown))
-            self._serving.append((server, asyncio.ensure_future(serve)))
-            await server.wait_started()
-        self._bound.clear()
+        loop = asyncio.get_running_loop()
+        while self._bound:
+            sockets, identity = self._bound.pop()
+            serving = self._plain if identity is None else self._secure
+            context = None if identity is None else _context(identity)
+            for one in sockets:
+                made = partial(Connection, serving)
+                self._listeners.append(await loop.create_server(made, sock=one, backlog=_BACKLOG, ssl=context))
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, give those under way `grace` seconds, then end them."""
@@ -99,231 +77,49 @@ class Server:
             for one in sockets:
                 one.close()
         self._bound.clear()
-        for server, _ in self._serving:
-            server.shutdown()
-        under_way = {exchange.task for exchange in self._under_way}
-        if grace and under_way:
-            await asyncio.wait(under_way, timeout=grace)
-        for exchange in tuple(self._under_way):
-            exchange.end(_STOPPED)
-        tasks = {task for _, task in self._serving}
-        self._serving.clear()
-        if tasks:
-            await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled() and task.exception() is not None:
-                log.debug("h2corn ended with an error", exc_info=task.exception())
-
-    async def _exchange(self, scope: Event, receive: Receive, send: Send) -> None:
-        """A request and what comes of it: the application that h2corn serves."""
-        call = Call(_method(scope), b"", (), "")
-        try:
-            encoding = _opened(call, scope)
-            unary = call.method in self._unary
-            if unary or call.method in self._streaming:
-                request = await _only(receive, encoding)
-                if request is None:
-                    return
-                call.request = request
-            else:
-                call.requests = _messages(receive, encoding)
-            answered = self._answer(call)
-        except Status as refused:
-            drop_if_asked(call)
-            await _begin(send, call)
-            await _finish(send, wire.trailers(refused))
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        emptied = asyncio.Event()
+        for serving in (self._plain, self._secure):
+            serving.closed = True
+            serving.emptied = lambda: None if self._connections else emptied.set()
+        if not self._connections:
             return
-        except _NoGrpc:
-            await _turn_away(send)
-            return
-        if isinstance(answered, bytes):
-            await _reply(send, call, answered)
-            return
-        exchange = _Exchange(call, send)
-        self._under_way.add(exchange)
-        try:
-            await exchange.run(answered, unary)
-        finally:
-            self._under_way.discard(exchange)
-            exchange.over()
+        for connection in self._connections:
+            connection.stop()
+        await _at_most(grace, emptied)
+        running = [stream.task for connection in self._connections for stream in connection.running if stream.task]
+        for connection in self._connections:
+            connection.cut()
+        if running:
+            await asyncio.wait(running, timeout=_LONGEST_END)
+        await _at_most(_LONGEST_END, emptied)
+        for connection in self._connections:
+            connection.drop()
+        await _at_most(_LONGEST_END, emptied)
+
+    @property
+    def _connections(self) -> list[Connection]:
+        return [*self._plain.connections, *self._secure.connections]
 
 
-class _Exchange:
-    """A call whose answer has to be waited for, by the task that it came in."""
-
-    def __init__(self, call: Call, send: Send) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.task = task
-        self._call = call
-        self._send = send
-        self._begun = self._writing = False
-        self._why: Status | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        if call.deadline is not None:
-            left = max(0.0, call.deadline - Monotonic.now())
-            self._timer = task.get_loop().call_later(left, self.end, _LATE)
-
-    def end(self, why: Status) -> None:
-        """End the call with `why` if it hasn't ended yet."""
-        if self._why is None and not self.task.done():
-            self._why = why
-            self.task.cancel()
-
-    def over(self) -> None:
-        """It has ended."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    async def run(self, answered: Answer, unary: bool) -> None:
-        """Write what `answered` gives, and how it ends."""
-        try:
-            await (self._reply(answered) if unary else self._stream(answered))
-        except Status as status:
-            await self._end(status)
-        except asyncio.CancelledError:
-            if self._why is None:  # the client has left
-                raise
-            if sys.version_info >= (3, 11):
-                self.task.uncancel()
-            if not self._writing:  # else the client doesn't read; what is left unfinished is reset
-                await self._end(self._why)
-
-    async def _reply(self, answered: Answer) -> None:
-        reply = b""
-        async with aclosing(messages_of(self._call, answered)) as messages:  # type: ignore[type-var]
-            async for message in messages:
-                reply = message
-        self._begun = True
-        await _reply(self._send, self._call, reply)
-
-    async def _stream(self, answered: Answer) -> None:
-        send = self._send
-        async with aclosing(messages_of(self._call, answered)) as messages:  # type: ignore[type-var]
-            async for message in messages:
-                if not self._begun:
-                    self._begun = True
-                    await _begin(send, self._call)
-                self._writing = True
-                await send({"type": _BODY, "body": wire.framed(message), "more_body": True})
-                self._writing = False
-        if not self._begun:
-            await _begin(send, self._call)
-        await _finish(send, wire.well(self._call.trailers))
-
-    async def _end(self, status: Status) -> None:
-        drop_if_asked(self._call)
-        if not self._begun:
-            await _begin(self._send, self._call)
-        await _finish(self._send, wire.trailers(status))
+async def _at_most(seconds: float, event: asyncio.Event) -> None:
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
-class _NoGrpc(Exception):
-    """The request is another one than gRPC's."""
-
-
-def check_available() -> None:
-    """Raise UsageError where h2corn is not installed, or can't be."""
+def _context(identity: Identity) -> ssl.SSLContext:
+    """What TLS is served with: HTTP/2 and nothing else."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    # The key is read from a file, for want of another way; nobody else may open it, and it is gone at once.
+    number, name = tempfile.mkstemp(prefix="fm-emulator-", suffix=".pem")
     try:
-        import h2corn  # noqa: F401
-    except ImportError:
-        if sys.version_info < (3, 11):
-            raise UsageError("engine: native needs Python 3.11 or newer; leave it out for grpc.aio") from None
-        raise UsageError(f"engine: native needs h2corn: pip install '{EXTRA}'") from None
-
-
-def _settings(config: Any, numbers: Sequence[int]) -> Any:
-    """How h2corn is to serve: as grpc.aio does, with no limits of its own on how long and how much at once."""
-    return config(
-        bind=tuple(f"fd://{number}" for number in numbers),
-        grpc=True,
-        http1=False,
-        lifespan="off",
-        access_log=False,
-        date_header=False,
-        max_concurrent_streams=2**31 - 1,
-        limit_request_fields=0,
-        timeout_keep_alive=0.0,
-        timeout_graceful_shutdown=_LONGEST_STOP,
-        h2_timeout_response_stall=0.0,
-        h2_timeout_write=0.0,
-    )
-
-
-def _method(scope: Event) -> str:
-    """The path as it was sent: for gRPC nothing in it is escaped, nor a query."""
-    path, query = scope["raw_path"], scope["query_string"]
-    return str((path + b"?" + query if query else path).decode("latin-1"))
-
-
-def _opened(call: Call, scope: Event) -> bytes | None:
-    """Tell `call` what stands in the request's header; how its messages are compressed. Raises Status and _NoGrpc."""
-    if scope["type"] != "http":
-        raise _NoGrpc
-    call.metadata, own = wire.metadata(scope["headers"])
-    if not own.get(b"content-type", b"").startswith(b"application/grpc"):
-        raise _NoGrpc
-    call.peer = wire.peer(scope.get("client"))
-    call.secure = scope["scheme"] == "https"
-    given = own.get(b"grpc-timeout")
-    left = None if given is None else wire.timeout(given)
-    if left is not None:
-        call.deadline = Monotonic.now() + left
-    return own.get(b"grpc-encoding")
-
-
-async def _only(receive: Receive, encoding: bytes | None) -> bytes | None:
-    """The one message of a call; None if its client leaves before it has come. More of them would be passed over."""
-    event = await receive()
-    body: bytes = event.get("body", b"")
-    if len(body) >= wire.PREFIX and len(body) >= (end := wire.PREFIX + wire.length(body, MOST_MESSAGE)):
-        return wire.message(body[0], body[wire.PREFIX : end], encoding, MOST_MESSAGE)
-    async for message in _frames(receive, encoding, event):
-        return message
-    if event["type"] != "http.request":
-        return None
-    raise Status(Code.INTERNAL, "the call has no message, and one of its kind has one")
-
-
-async def _messages(receive: Receive, encoding: bytes | None) -> AsyncIterator[bytes]:
-    """All messages of a call, as they come."""
-    async for message in _frames(receive, encoding, await receive()):
-        yield message
-
-
-async def _frames(receive: Receive, encoding: bytes | None, event: Event) -> AsyncIterator[bytes]:
-    """The messages in what comes, from `event` on, until the client has sent all or left."""
-    held = bytearray()
-    while event["type"] == "http.request":
-        held += event.get("body", b"")
-        while len(held) >= wire.PREFIX and len(held) >= (end := wire.PREFIX + wire.length(held, MOST_MESSAGE)):
-            compressed, raw = held[0], bytes(memoryview(held)[wire.PREFIX : end])
-            del held[:end]
-            yield wire.message(compressed, raw, encoding, MOST_MESSAGE)
-        if not event.get("more_body"):
-            if held:
-                raise Status(Code.INTERNAL, "the last message ends before its end")
-            return
-        event = await receive()
-
-
-async def _begin(send: Send, call: Call) -> None:
-    await send({"type": _START, "status": 200, "headers": [_TYPE, *wire.fields(call.headers)], "trailers": True})
-
-
-async def _reply(send: Send, call: Call, reply: bytes) -> None:
-    """All of a unary call that went well."""
-    await send({"type": _START, "status": 200, "headers": [_TYPE, *wire.fields(call.headers)], "trailers": True})
-    await send({"type": _BODY, "body": wire.framed(reply), "more_body": False})
-    await send({"type": _TRAILERS, "headers": wire.well(call.trailers)} if call.trailers else _WELL)
-
-
-async def _finish(send: Send, trailers: wire.Fields) -> None:
-    await send(_NO_MORE)
-    await send({"type": _TRAILERS, "headers": trailers})
-
-
-async def _turn_away(send: Send) -> None:
-    """As gRPC asks servers to answer other requests."""
-    await send({"type": _START, "status": 415, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": _BODY, "body": b"this port speaks gRPC; HTTP is served on another\n", "more_body": False})
+        with open(number, "wb") as file:
+            file.write(identity.certificate + b"\n" + identity.key)
+        context.load_cert_chain(name)
+    finally:
+        os.unlink(name)
+    return context

@@ -7,8 +7,10 @@ open.
 from __future__ import annotations
 
 import binascii
+import re
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 from ..errors import Code, Status
@@ -28,6 +30,7 @@ _OF_HTTP2 = frozenset(
 _SMALL, _FEW = 16_384, 64
 """Bytes of values, and fields, that can't pass the limit together; so most requests are not counted any closer."""
 
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _PRINTABLE = bytes(byte for byte in range(0x20, 0x7F) if byte != 0x25).decode("ascii")
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
@@ -66,6 +69,8 @@ def _check_size(fields: Sequence[tuple[bytes, bytes]]) -> None:
 def _from_base64(key: str, value: bytes) -> bytes:
     value = value.strip().rstrip(b"=")
     try:
+        if not _BASE64.fullmatch(value):
+            raise binascii.Error
         return binascii.a2b_base64(value + b"=" * (-len(value) % 4))
     except binascii.Error:
         raise Status(Code.INTERNAL, f"the value of {key} is no base64, as that of a key in -bin has to be") from None
@@ -144,9 +149,9 @@ def well(pairs: Iterable[tuple[str, str | bytes]]) -> Fields:
     return [(b"grpc-status", b"0"), *fields(pairs)]
 
 
-def peer(client: tuple[str, int] | None) -> str:
-    """HOST and PORT of a client as gRPC writes them."""
-    if client is None:
+def peer(client: Sequence[Any] | None) -> str:
+    """Host and port of a client, with which `client` begins, as gRPC writes them."""
+    if not client:  # it has gone already
         return "unix:"
-    host, port = client
+    host, port = client[:2]
     return f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"

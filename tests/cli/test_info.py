@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +111,6 @@ def test_extras_are_those_that_the_package_declares() -> None:
     written = (ROOT / "pyproject.toml").read_text("utf-8")
     section = written.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
     declared = set(re.findall(r"^(\w+) = ", section, re.MULTILINE))
-    missing = {"native"} if sys.version_info < (3, 11) else set()
-    if find_spec("uvloop") is None:  # tests run with it and without; the other extras they install
-        missing.add("uvloop")
+    # Tests run with uvloop and without; the other extras they install.
+    missing = {"native", "uvloop"} if find_spec("uvloop") is None else set()
     assert installation.extras() == sorted(declared - {"all", "fuzz", "test"} - missing)

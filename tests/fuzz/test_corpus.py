@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -13,8 +12,7 @@ from . import served
 from .targets import NAMES, named
 
 CORPUS = Path(__file__).parent / "corpus"
-RUNNABLE = [name for name in NAMES if name != "native" or sys.version_info >= (3, 11)]
-ONCE_FAILED = [path for name in RUNNABLE for path in sorted((CORPUS / name).glob("*"))]
+ONCE_FAILED = [path for name in NAMES for path in sorted((CORPUS / name).glob("*"))]
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +22,13 @@ def _closed() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "path", [path for name in RUNNABLE for path in sorted((CORPUS / name).glob("*"))], ids=lambda path: path.name
+    "path", [path for name in NAMES for path in sorted((CORPUS / name).glob("*"))], ids=lambda path: path.name
 )
 def test_what_once_failed_passes(path: Path) -> None:
     named(path.parent.name).check(path.read_bytes())
 
 
-@pytest.mark.parametrize("name", RUNNABLE)
+@pytest.mark.parametrize("name", NAMES)
 def test_seeds_pass_and_can_be_mutated(name: str) -> None:
     target = named(name)
     seeds = target.seeds()

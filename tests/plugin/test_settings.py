@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from .conftest import Run
@@ -48,7 +46,7 @@ def test_it(fm_emulator):
 
 def test_the_engine_is_an_ini_option(run: Run) -> None:
     test = "def test_it(fm_emulator): assert (fm_emulator.config.engine, ask(fm_emulator)[:3]) == ('ENGINE', 'Вы ')"
-    for engine in ("grpc.aio", "native") if sys.version_info >= (3, 11) else ("grpc.aio",):
+    for engine in ("grpc.aio", "native"):
         run(ASK + test.replace("ENGINE", engine), ini=f"fm_emulator_engine = {engine}").assert_outcomes(passed=1)
     refused = run(ASK + test, ini="fm_emulator_engine = go")
     refused.assert_outcomes(errors=1)

@@ -15,8 +15,10 @@ from typing import Any
 import yaml
 from wire.client import Client, asking, eventually
 
+from emulator.config import ENGINES as CHOICES
+
 ENGINE = os.environ.get("FM_EMULATOR_TEST_ENGINE")
-ENGINES: list[str] = [ENGINE] if ENGINE else ["grpc.aio"] + ["native"] * (sys.version_info >= (3, 11))
+ENGINES: list[str] = [ENGINE] if ENGINE else list(CHOICES)
 """Those that there are, or the one that is tested."""
 
 RULES: dict[str, Any] = {

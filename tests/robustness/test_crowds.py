@@ -94,7 +94,7 @@ def test_a_thousand_clients_that_stop_answering_in_the_middle_hold_nobody_up(ser
         connected(stack, served, 40, call)
         for _ in range(10):
             served.answers()
-        # What is meant for the 40 would be 8 GB; h2corn takes in one or two MB for a stream, and grpc.aio a message.
+        # What is meant for the 40 would be 8 GB; either engine keeps a message of a stream.
         assert served.resident() < before + 400 * MIB
     eventually(lambda: served.descriptors() <= idle + 4, within=240)
     served.answers()

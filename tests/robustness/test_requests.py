@@ -144,7 +144,6 @@ def test_any_method_path_is_answered_with_unimplemented() -> None:
         sound.serves()
 
 
-@pytest.mark.grpc_aio(reason="a path that is no URI is malformed in HTTP/2; the native engine fails such a call")
 @pytest.mark.parametrize("path", ["/a/%", "/a/b%z1", "/%"])
 def test_a_path_that_is_no_uri_is_answered_with_unimplemented(path: str) -> None:
     with Sound() as sound:

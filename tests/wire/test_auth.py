@@ -177,9 +177,6 @@ def test_who_may_call_is_answered(client: Client, name: str) -> None:
     assert client.complete(in_folder(folder), metadata=metadata).code == "OK"
 
 
-@pytest.mark.grpc_aio(
-    reason="HTTP/2 calls a value with blanks around it malformed; the native engine fails such a call"
-)
 @pytest.mark.parametrize(("value", "code"), [("Api-Key ", "UNAUTHENTICATED"), (" API-KEY  AQVN-anyone ", "OK")])
 def test_blanks_around_a_credential_are_nothing(client: Client, value: str, code: str) -> None:
     assert client.complete(in_folder("b1gtest"), metadata=[("authorization", value)]).code == code

@@ -267,6 +267,7 @@ def test_a_connection_that_is_not_ours_is_left_alone(peer: str) -> None:
     assert not drop(peer)
 
 
+@pytest.mark.grpc_aio(reason="the native engine has the connection at hand")
 def test_a_connection_that_can_not_be_found_ends_the_call_alone(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

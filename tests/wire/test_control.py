@@ -489,7 +489,6 @@ def test_a_watcher_who_does_not_read_harms_nobody(start: Start) -> None:
     watching.cancel()
 
 
-@pytest.mark.grpc_aio(reason="on the native engine a stream left unread holds up its connection, and with it the calls")
 def test_a_watcher_who_is_slow_is_told_how_many_it_missed(start: Start) -> None:
     _, client, control = start(MANY)
     watching = control.watch(past=True, messages=True)
