@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -59,6 +59,10 @@ async def gate(waits: asyncio.Event, *messages: bytes) -> AsyncIterator[bytes]:
     await waits.wait()
     for one in messages:
         yield one
+
+
+def ready(messages: list[bytes]) -> Iterator[bytes]:
+    yield from messages
 
 
 async def each(messages: list[bytes]) -> AsyncIterator[bytes]:
@@ -193,12 +197,12 @@ async def test_the_end_of_a_request_may_come_apart_from_its_message() -> None:
 # -- windows
 
 
-@pytest.mark.parametrize("kind", ["list", "messages", "one"])
+@pytest.mark.parametrize("kind", ["in turn", "messages", "one"])
 @pytest.mark.parametrize("window", [0, 1, 700, 65_535])
 @on_every_loop
 async def test_no_more_is_sent_than_the_windows_let_pass(kind: str, window: int) -> None:
     def answer(call: Call) -> Any:
-        return {"list": MANY, "messages": each(MANY), "one": b"".join(MANY)}[kind]
+        return {"in turn": ready(MANY), "messages": each(MANY), "one": b"".join(MANY)}[kind]
 
     async with native(answer) as serving:
         peer = await serving.connect((WINDOW, window))
@@ -221,6 +225,51 @@ async def test_no_more_is_sent_than_the_windows_let_pass(kind: str, window: int)
 
 
 @on_every_loop
+async def test_messages_in_turn_are_asked_for_as_the_client_takes_them_until_it_leaves() -> None:
+    told: list[Any] = []
+
+    def counted() -> Iterator[bytes]:
+        try:
+            for n, message in enumerate(MANY):
+                told.append(n)
+                yield message
+        finally:
+            told.append("closed")
+
+    async with native(lambda _: counted()) as serving:
+        peer = await serving.connect((WINDOW, 1000))
+        peer.send(call(1, STREAM))
+        await peer.has(1, 1000)
+        await peer.answers()
+        assert told == [0, 1]
+        peer.send(wider(1, 600))
+        await peer.has(1, 1600)
+        await peer.answers()
+        assert told == [0, 1, 2, 3]
+        peer.send(reset(1))
+        await peer.answers()
+        assert told == [0, 1, 2, 3, "closed"]
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+@on_every_loop
+async def test_messages_in_turn_may_end_in_a_status(after: int) -> None:
+    def failing() -> Iterator[bytes]:
+        yield from MANY[:after]
+        raise Status(Code.UNAVAILABLE, "later")
+
+    async with native(lambda _: failing()) as serving:
+        for window in (65_535, 700):
+            peer = await serving.connect((WINDOW, window))
+            peer.send(call(1, STREAM))
+            await peer.answers()
+            peer.send(wider(1, 100_000))
+            reply = await peer.reply(1)
+            assert (reply.messages, reply.status) == (MANY[:after], str(int(Code.UNAVAILABLE)))
+            await peer.answers()
+
+
+@on_every_loop
 async def test_the_window_of_the_connection_is_for_all_its_streams() -> None:
     async with native(lambda _: bytes(50_000)) as serving:
         peer = await serving.connect()
@@ -235,7 +284,7 @@ async def test_the_window_of_the_connection_is_for_all_its_streams() -> None:
 
 @on_every_loop
 async def test_an_initial_window_that_changes_changes_those_of_all_streams() -> None:
-    async with native(lambda _: MANY) as serving:
+    async with native(lambda _: ready(MANY)) as serving:
         peer = await serving.connect((WINDOW, 1000))
         peer.send(call(1, STREAM), call(3, STREAM))
         await peer.has(1, 1000)
@@ -579,7 +628,7 @@ async def test_a_client_that_leaves_ends_what_is_done_for_it(method: str, late: 
 )
 @on_every_loop
 async def test_a_deadline_ends_requests_that_do_not_come_and_replies_that_are_not_read(raw: bytes) -> None:
-    async with native(lambda _: MANY) as serving:
+    async with native(lambda _: ready(MANY)) as serving:
         peer = await serving.connect((WINDOW, 10))
         peer.send(raw)
         assert (await peer.reply(1)).status == str(int(Code.DEADLINE_EXCEEDED))
@@ -698,7 +747,7 @@ async def test_calls_that_do_not_end_are_told_that_it_stops() -> None:
 
 @on_every_loop
 async def test_a_client_that_does_not_read_is_cut_off_by_the_stop() -> None:
-    async with native(lambda _: [bytes(60_000)] * 200) as serving:
+    async with native(lambda _: ready([bytes(60_000)] * 200)) as serving:
         peer = await serving.connect((WINDOW, 2**31 - 1))
         peer.send(wider(0, 2**30))
         await peer.answers()

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...call import Call
@@ -565,7 +565,7 @@ class Connection(asyncio.Protocol):
         """As gRPC asks servers to answer other requests."""
         self.write(frames.header(stream.number, _TURNING_AWAY, self.most_frame))
         stream.begun = True
-        stream.queue(iter((_TURNED_AWAY,)), frames.frame(DATA, END_STREAM, stream.number), raw=True)
+        stream.queue_raw(_TURNED_AWAY, frames.frame(DATA, END_STREAM, stream.number))
 
     def _begin_ready(self) -> None:
         """Answer the calls whose message has come, now that all that came with it is known."""
@@ -599,8 +599,8 @@ class Connection(asyncio.Protocol):
                 return
             if isinstance(answer, bytes):
                 self.reply(number, call, answer, stream)
-            elif isinstance(answer, list):
-                self._reply_all(number, call, answer, stream)
+            elif isinstance(answer, Iterator):
+                self._reply_in_turn(number, asked, call, answer, stream)
             else:
                 (stream or self._kept(number, asked, call)).answer(answer)
         except Exception as failed:
@@ -628,37 +628,60 @@ class Connection(asyncio.Protocol):
             if stream is not None:
                 self.over(stream)
             return
-        self._reply_all(number, call, [message], stream)
-
-    def _reply_all(self, number: int, call: Call, messages: list[bytes], stream: Stream | None) -> None:
-        """Send all messages of a reply, and its end."""
-        opening, ending = self.opening(number, call), self.ending(number, call)
-        size = sum(map(len, messages)) + wire.PREFIX * len(messages)
-        if (
-            size <= self.window
-            and size <= self.initial + (0 if stream is None else stream.credit)
-            and size <= MOST_QUEUED
-            and max(map(len, messages), default=0) + wire.PREFIX <= self.most_frame
-            and not self.full
-        ):
-            self.window -= size
-            pack = HEAD_AND_PREFIX.pack
-            pieces = [opening]
-            for message in messages:
-                length = len(message)
-                pieces += (pack((length + wire.PREFIX) << 8 | DATA, 0, number, 0, length), message)
-            pieces.append(ending)
-            self.write(b"".join(pieces), size)
-            if stream is not None:
-                self.over(stream)
-            return
         if stream is None:
-            stream = self._kept(number, request.TRAILERS, call)
-            if call.deadline is not None:
-                stream.due(call.deadline - Monotonic.now())
-        stream.begun = True
-        self.write(opening)
-        stream.queue(iter(messages), ending)
+            stream = self._waiting(number, request.TRAILERS, call)
+        stream.begin(call)
+        stream.queue(message)
+
+    def _reply_in_turn(
+        self, number: int, asked: Request, call: Call, messages: Iterator[bytes], stream: Stream | None
+    ) -> None:
+        """Send the messages of a reply, which has nothing to wait for but its client, and its end."""
+        credit = 0 if stream is None else stream.credit
+        room = 0 if self.full else min(self.window, self.initial + credit, MOST_QUEUED)
+        pack, most, sent = HEAD_AND_PREFIX.pack, self.most_frame, 0
+        pieces: list[bytes] = []
+        held: bytes | None = None
+        try:
+            for message in messages:
+                if not pieces:
+                    pieces.append(self.opening(number, call))
+                size = len(message) + wire.PREFIX
+                if sent + size > room or size > most:
+                    held = message
+                    break
+                sent += size
+                pieces += (pack(size << 8 | DATA, 0, number, 0, size - wire.PREFIX), message)
+        except Status as status:
+            ended: Status | None = status
+        else:
+            ended = None
+        self.window -= sent
+        if stream is None and (held is not None or ended is not None):
+            stream = self._waiting(number, asked, call)
+        if stream is not None:
+            stream.credit -= sent
+            stream.begun = bool(pieces)
+        if held is None and ended is None:
+            pieces = pieces or [self.opening(number, call)]
+            pieces.append(self.ending(number, call))
+        if pieces:
+            self.write(b"".join(pieces), sent)
+        if stream is None:
+            return
+        if held is not None:
+            stream.queue(held, messages)
+        elif ended is not None:
+            stream.fail(ended)
+        else:
+            self.over(stream)
+
+    def _waiting(self, number: int, asked: Request, call: Call) -> Stream:
+        """The stream of a call that has been answered, and whose client doesn't let all of it be sent yet."""
+        stream = self._kept(number, asked, call)
+        if call.deadline is not None:
+            stream.due(call.deadline - Monotonic.now())
+        return stream
 
     def opening(self, number: int, call: Call | None) -> bytes:
         """The header of a reply."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STOPPED = Status(Code.UNAVAILABLE, "Cancelling all calls")  # as gRPC's core words it
 LATE = Status(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+_NO_MORE: Iterator[bytes] = iter(())
 _CUT = Status(Code.INTERNAL, "the last message ends before its end")
 _EMPTY = Status(Code.INTERNAL, "the call has no message, and one of its kind has one")
 
@@ -44,6 +45,7 @@ class Stream:
         "credit",
         "deadline",
         "ended",
+        "ending",
         "held",
         "left",
         "more",
@@ -56,7 +58,6 @@ class Stream:
         "started",
         "task",
         "timer",
-        "trailers",
         "waiter",
         "whole",
         "why",
@@ -81,7 +82,7 @@ class Stream:
         self.rest: bytes | None = None
         self.at = 0
         self.more: Iterator[bytes] | None = None
-        self.trailers: bytes | None = None
+        self.ending: bytes | None = None
         self.waiter: asyncio.Future[None] | None = None
         # who answers, where that takes a while
         self.task: asyncio.Task[None] | None = None
@@ -183,13 +184,16 @@ class Stream:
             self._put(PREFIX.pack(0, len(message)) + message)
         return False
 
-    def queue(self, messages: Iterator[bytes], trailers: bytes, raw: bool = False) -> None:
-        """Send what is there of a reply that has begun, and its end, as the client lets it; `raw` are no messages."""
-        self.more, self.trailers = messages, trailers
-        if raw:
-            self._put(next(messages))
-        else:
-            self._next()
+    def queue(self, message: bytes, more: Iterator[bytes] = _NO_MORE) -> None:
+        """Send `message` and `more` of a reply that has begun, and its end, as the client lets it."""
+        self.more = more
+        self._put(PREFIX.pack(0, len(message)) + message)
+        self.push()
+
+    def queue_raw(self, body: bytes, ending: bytes) -> None:
+        """Send what is no message of gRPC, and its end, as the client lets it."""
+        self.more, self.ending = _NO_MORE, ending
+        self._put(body)
         self.push()
 
     async def sent(self) -> None:
@@ -209,14 +213,24 @@ class Stream:
 
     def _next(self) -> None:
         """Go on to the next message of those that are there, or to the end."""
-        message = None if self.more is None else next(self.more, None)
+        if self.more is None:
+            if self.waiter is not None and not self.waiter.done():
+                self.waiter.set_result(None)
+            return
+        try:
+            message = next(self.more, None)
+        except Status as status:
+            self.fail(status)
+            return
         if message is not None:
             self._put(PREFIX.pack(0, len(message)) + message)
-        elif self.trailers is not None:
-            self.connection.write(self.trailers)
-            self.connection.over(self)
-        elif self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+            return
+        ending = self.ending
+        if ending is None:
+            assert self.call is not None
+            ending = self.connection.ending(self.number, self.call)
+        self.connection.write(ending)
+        self.connection.over(self)
 
     def push(self) -> None:
         """Send a frame of what waits, if there is room; what is left waits for its next turn, or a wider window."""
@@ -356,7 +370,9 @@ class Stream:
         if self.rest is not None:
             self.connection.unsent -= len(self.rest) - self.at
             self.rest = None
-        self.more = None
+        more, self.more = self.more, None
+        if isinstance(more, Generator):
+            more.close()
         self.connection.waiting.pop(self, None)
 
     def leave(self) -> None:
