@@ -190,7 +190,8 @@ class Stream:
             self._put(next(messages))
         else:
             self._next()
-        self.push()
+        if not self.connection.full:
+            self.push()
 
     async def sent(self) -> None:
         """Wait until what `send` could not send is."""
