@@ -28,7 +28,7 @@ MOST_UNREAD = 1 << 20
 """Bytes that a client leaves unread in the socket before nothing more is read from it."""
 
 MOST_REQUESTS = 16
-"""Headers that a connection remembers."""
+"""Headers that a connection remembers: those that have come twice."""
 
 LONGEST_REMEMBERED = 2048
 """Bytes of such a header, compressed."""

@@ -104,6 +104,7 @@ class Connection(asyncio.Protocol):
         "_left",
         "_mistakes",
         "_number",
+        "_once",
         "_out",
         "_over",
         "_paused",
@@ -142,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._left = CONNECTION_WINDOW
         self._decoder = hpack.Decoder()
         self._known: dict[bytes, Request] = {}
+        self._once: set[int] = set()
         self._version = 0
         self._block: bytearray | None = None  # a header block of which more is to come
         self._number = self._flags = self._pieces = 0
@@ -500,11 +502,16 @@ class Connection(asyncio.Protocol):
         found = request.read(fields, self._serving.kinds)
         if decoder.version != self._version:
             self._version = decoder.version
-            self._known = {}
+            self._known, self._once = {}, set()
         elif len(block) <= LONGEST_REMEMBERED:
-            if len(self._known) >= MOST_REQUESTS:
-                self._known = {}
-            self._known[block] = found
+            if hash(block) in self._once:
+                if len(self._known) >= MOST_REQUESTS:
+                    self._known = {}
+                self._known[block] = found
+            else:  # most that have come once never come again: they have an id or a time in them
+                if len(self._once) >= MOST_REQUESTS:
+                    self._once.clear()
+                self._once.add(hash(block))
         return found
 
     def _count(self, size: int) -> None:

@@ -36,6 +36,10 @@ STATIC: tuple[Field, ...] = (
 )
 # fmt: on
 _FIRST = len(STATIC) + 1
+_SHORT = 127
+"""The least length of a text that takes more than a byte."""
+
+_CUT = "a header block that ends in the middle, or names a field that there is not"
 
 
 class Decoder:
@@ -57,7 +61,7 @@ class Decoder:
         try:
             return self._fields(block)
         except IndexError:
-            raise ValueError("a header block that ends in the middle, or names a field that there is not") from None
+            raise ValueError(_CUT) from None
 
     def _fields(self, block: bytes) -> list[Field]:
         found: list[Field] = []
@@ -86,11 +90,21 @@ class Decoder:
             number = byte & most
             if number == most:
                 number, at = _integer(block, at, number)
-            if number == 0:
-                name, at = _text(block, at)
-            else:
+            # Short texts that aren't in Huffman's code are read here: a call would cost as much again.
+            if number:
                 name = (table[_place(number)] if number >= _FIRST else STATIC[number - 1])[0]
-            value, at = _text(block, at)
+            elif (size := block[at]) < _SHORT:
+                at += size + 1
+                name = block[at - size : at]
+            else:
+                name, at = _text(block, at)
+            if (size := block[at]) < _SHORT:
+                at += size + 1
+                value = block[at - size : at]
+            else:
+                value, at = _text(block, at)
+            if at > end:
+                raise ValueError(_CUT)
             field = (name, value)
             if kept:
                 self._keep(field)
@@ -151,11 +165,10 @@ def _text(block: bytes, at: int) -> tuple[bytes, int]:
         size, at = _integer(block, at, size)
     end = at + size
     if end > len(block):
-        raise ValueError("a text that ends behind its header block")
+        raise ValueError(_CUT)
     return (huffman.decoded(block[at:end]) if byte & 0x80 else block[at:end]), end
 
 
-_SHORT = 127
 _LENGTHS = tuple(bytes((size,)) for size in range(_SHORT))
 
 

@@ -188,13 +188,15 @@ class Stream:
         """Send `message` and `more` of a reply that has begun, and its end, as the client lets it."""
         self.more = more
         self._put(PREFIX.pack(0, len(message)) + message)
-        self.push()
+        if not self.connection.full:
+            self.push()
 
     def queue_raw(self, body: bytes, ending: bytes) -> None:
         """Send what is no message of gRPC, and its end, as the client lets it."""
         self.more, self.ending = _NO_MORE, ending
         self._put(body)
-        self.push()
+        if not self.connection.full:
+            self.push()
 
     async def sent(self) -> None:
         """Wait until what `send` could not send is."""
