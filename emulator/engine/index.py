@@ -9,11 +9,14 @@ order: the index spares work and decides nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr
 
 from ..rules import literals
+from ..rules.lazy import cached_property
+from ..rules.narrow import narrow
 from ..rules.needs import LITERAL, Needs, looked_up, needs_of, rarest
 from ..rules.subject import Subject
 from ..rules.text import Text
@@ -58,7 +61,7 @@ class Index:
             for need in needs:
                 slot = slots.setdefault((need.name, need.way), _Slot(need.read, need.way))
                 slot.file(need.among, position)
-        self._slots = tuple(slot.closed() for slot in slots.values())
+        self._slots = tuple(slots.values())
         self._others = tuple(self._rules[position] for position in self._always)
 
     def among(self, subject: Subject) -> Iterable[Rule]:
@@ -85,18 +88,11 @@ class _Slot:
     def __init__(self, read: Callable[[Subject], Any], way: str) -> None:
         self._read, self._way = read, way
         self._filed: dict[Hashable, list[int]] = {}
-        self._find: Callable[[str], tuple[int, ...]]
         self._remembered: dict[str, tuple[int, ...]] = {}
 
     def file(self, among: Iterable[Hashable], position: int) -> None:
         for one in among:
             self._filed.setdefault(one, []).append(position)
-
-    def closed(self) -> _Slot:
-        """Ready to be asked."""
-        if self._way == LITERAL:
-            self._find = _finder(self._filed)
-        return self
 
     def met(self, subject: Subject) -> Iterable[int]:
         """The positions of the rules whose need is met."""
@@ -116,32 +112,47 @@ class _Slot:
         if len(raw) > LONGEST:
             return chain.from_iterable(self._filed.values())
         if len(raw) > _LONGEST_REMEMBERED:
-            return self._find(literals.searched(value.folded))
+            return self._found(value)
         found = self._remembered.get(raw)
         if found is None:
             if len(self._remembered) == _REMEMBERED:
                 self._remembered.clear()
-            found = self._remembered[raw] = self._find(literals.searched(value.folded))
+            found = self._remembered[raw] = self._found(value)
         return found
 
+    def _found(self, text: Text) -> tuple[int, ...]:
+        if text.narrow is None:
+            return self._find(literals.searched(text.folded))
+        return self._find_narrow(text.evened)  # which is what is searched: no literal's other forms are narrow
 
-def _finder(filed: dict[Hashable, list[int]]) -> Callable[[str], tuple[int, ...]]:
-    """What finds the positions of the literals that stand in a text in the form that is searched."""
-    wanted = [str(literal) for literal in filed]
-    positions = list(filed.values())
-    if len(wanted) <= FEW_LITERALS:
+    @cached_property
+    def _find(self) -> Callable[[str], tuple[int, ...]]:
+        """What finds the positions of the literals that stand in a text in the form that is searched."""
+        wanted = {str(literal): positions for literal, positions in self._filed.items()}
+        if len(wanted) <= FEW_LITERALS:
+            return partial(_one_by_one, wanted)
+        from ahocorasick_rs import AhoCorasick  # needed by many rules only
 
-        def one_by_one(text: str) -> tuple[int, ...]:
-            return tuple(p for literal, among in zip(wanted, positions, strict=True) if literal in text for p in among)
+        automaton = AhoCorasick(list(wanted))
+        return partial(_at_once, automaton.find_matches_as_indexes, list(wanted.values()))
 
-        return one_by_one
+    @cached_property
+    def _find_narrow(self) -> Callable[[bytes], tuple[int, ...]]:
+        """The same in a narrow text, where only narrow literals can be."""
+        filed = ((narrow(str(literal)), positions) for literal, positions in self._filed.items())
+        wanted = {literal: positions for literal, positions in filed if literal is not None}
+        if len(wanted) <= FEW_LITERALS:
+            return partial(_one_by_one, wanted)
+        from ahocorasick_rs import BytesAhoCorasick
 
-    from ahocorasick_rs import AhoCorasick  # needed by many rules only
+        automaton = BytesAhoCorasick(list(wanted))
+        return partial(_at_once, automaton.find_matches_as_indexes, list(wanted.values()))
 
-    automaton = AhoCorasick(wanted)
 
-    def at_once(text: str) -> tuple[int, ...]:
-        found = {hit[0] for hit in automaton.find_matches_as_indexes(text, overlapping=True)}
-        return tuple(p for i in found for p in positions[i])
+def _one_by_one(wanted: Mapping[AnyStr, list[int]], text: AnyStr) -> tuple[int, ...]:
+    return tuple([p for literal, positions in wanted.items() if literal in text for p in positions])
 
-    return at_once
+
+def _at_once(find: Any, positions: list[list[int]], text: str | bytes) -> tuple[int, ...]:
+    hits = find(text, overlapping=True)
+    return tuple([p for i in {hit[0] for hit in hits} for p in positions[i]]) if hits else ()

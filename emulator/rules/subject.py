@@ -7,31 +7,14 @@ read and fold it once. What each name means is part of the fixture language and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..api import plain_struct
 from ..calls import CONVERSATIONS
 from . import paths
+from .lazy import cached_property
 from .operators import Model
 from .text import Text
-
-if TYPE_CHECKING:
-    from functools import cached_property
-else:
-
-    class cached_property:
-        """The standard library's without its lock, which before Python 3.12 costs more than what is read here."""
-
-        def __init__(self, read: Any) -> None:
-            self._read, self._name = read, read.__name__
-            self.__doc__ = read.__doc__
-
-        def __get__(self, subject: Any, owner: Any = None) -> Any:
-            if subject is None:
-                return self
-            value = subject.__dict__[self._name] = self._read(subject)
-            return value
-
 
 CONTEXT_NAMES = frozenset(
     [
