@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.replies import graphemes, tokens
+from emulator.replies import counting, graphemes, tokens
+from emulator.rules import narrow
 
 TEXTS = st.text(
     st.one_of(
@@ -42,6 +43,27 @@ def test_pieces_are_never_empty_and_join_to_the_text(text: str) -> None:
     assert "".join(pieces) == text
     assert all(pieces)
     assert tokens.count(text) == len(pieces)
+
+
+@given(
+    st.one_of(
+        st.text(st.sampled_from([c for c in narrow.characters() if c not in "\ufffdµ"]), max_size=60),
+        st.text("aZя 5.\n\u00a0", max_size=60),
+        st.lists(st.tuples(st.sampled_from("aя5. \n\t\r"), st.integers(1, 40)), max_size=6).map(
+            lambda runs: "".join(character * times for character, times in runs)
+        ),
+    )
+)
+def test_pieces_of_a_narrow_text_are_counted_as_they_are_cut(text: str) -> None:
+    coded = narrow.narrow(text)
+    assert coded is not None
+    assert counting.count(coded) in (len(tokens.split(text)), None)
+    assert tokens.count(text) == len(tokens.split(text))
+
+
+def test_only_odd_white_space_keeps_a_narrow_text_from_being_counted() -> None:
+    assert counting.count("Да, мир! И ещё 2026\nстроки — «так».  \n\n".encode("cp1251")) is not None
+    assert all(counting.count(text) is None for text in (b"a\tb", b"a\r\nb", b" " * 17))
 
 
 @given(TEXTS)
