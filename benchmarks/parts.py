@@ -46,8 +46,13 @@ def measured(run: Run) -> list[Figure]:
         made.session = session
         return made
 
+    def checked() -> Call:
+        made = asked()
+        validation.check(made)
+        return made
+
     def subject(made: Call) -> Subject:
-        return Subject("completion", parsed(made), made.request, made.texts, session.state.scenario)
+        return Subject("completion", parsed(made), made.request, made.metadata, session.state.scenario, made.said)
 
     def noted(made: Call) -> None:
         n = next(numbers)
@@ -68,7 +73,7 @@ def measured(run: Run) -> list[Figure]:
         "the request, parsed": (call, parsed),
         "the request, held against what the service takes": (asked, validation.check),
         "tokens of the prompt, counted": (asked, counted),
-        "the rule, chosen, and its reply, made, tokens included": (asked, chosen),
+        "the rule, chosen, and its reply, made, tokens included": (checked, chosen),
         "ids and the journal": (call, noted),
     }
     return [

@@ -51,22 +51,38 @@ class FixedText:
         self._text, self._status, self._usage, self._version = text, status, usage, version
         self._response = _said(text, status)
         self._tokens: int | None = None
+        self._counted: dict[str, Any] = {}
 
     def reply(self, subject: Subject) -> Any:
         """The CompletionResponse for that request, cut at its max_tokens (then TRUNCATED_FINAL)."""
         limit = subject.max_tokens
-        if limit is None and not _has_usage(subject):
-            return self._copy()
-        if self._tokens is None:
-            self._tokens = tokens.completion_tokens(self._text)
         used = self._tokens
+        if used is None:
+            used = self._tokens = tokens.completion_tokens(self._text)
         if limit is not None and 0 < limit < used:
             return self._cut(subject, limit)
-        return _finish(self._copy(), subject, used, self._usage, self._version, limit, False)
-
-    def _copy(self) -> Any:
         response = CompletionResponse()
-        response.CopyFrom(self._response)
+        if not _has_usage(subject):
+            response.CopyFrom(self._response)
+            return response
+        if self._usage is not None or subject.reasons:
+            response.CopyFrom(self._response)
+            return _finish(response, subject, used, self._usage, self._version, limit, False)
+        version = model_version(subject) if self._version is None else self._version
+        response.CopyFrom(self._counted.get(version) or self._count(version, used))
+        asked = _asked(subject)
+        usage = response.usage
+        usage.input_text_tokens = asked
+        usage.total_tokens = asked + used
+        return response
+
+    def _count(self, version: str, used: int) -> Any:
+        """The reply of models of that version, whose usage lacks what the request costs; they are few, and kept."""
+        response = self._counted[version] = CompletionResponse(model_version=version)
+        response.MergeFrom(self._response)
+        response.usage.completion_tokens = used
+        if _has_details(version):
+            response.usage.completion_tokens_details.SetInParent()
         return response
 
     def _cut(self, subject: Subject, limit: int) -> Any:
@@ -139,13 +155,13 @@ def _finish(
         version = model_version(subject)
     response.model_version = version
     reasoning = given.reasoning_tokens
-    if reasoning is None and subject.request.completion_options.reasoning_options.mode == 2:  # ENABLED_HIDDEN
+    if reasoning is None and subject.reasons:
         reasoning = 16 + used // 2
         if limit is None:
             used += reasoning
     asked = given.input_text_tokens
     if asked is None:
-        asked = tokens.input_tokens(subject.request.messages, subject.request.tools)
+        asked = _asked(subject)
     said = used if given.completion_tokens is None else given.completion_tokens
     if truncated:
         said = min(said, used)
@@ -157,6 +173,16 @@ def _finish(
     elif reasoning == 0 or _has_details(version):
         out.completion_tokens_details.SetInParent()
     return response
+
+
+def _asked(subject: Subject) -> int:
+    """Tokens of the request."""
+    request = subject.request
+    if not request.tools:
+        found = tokens.said_tokens(subject.said)
+        if found is not None:
+            return found
+    return tokens.input_tokens(request.messages, request.tools)
 
 
 def _has_usage(subject: Subject) -> bool:

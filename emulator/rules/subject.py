@@ -6,10 +6,11 @@ read and fold it once. What each name means is part of the fixture language and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..api import plain_struct
+from ..call import texts_of
 from ..calls import CONVERSATIONS
 from . import paths
 from .lazy import cached_property
@@ -48,23 +49,50 @@ CONTEXT_NAMES = frozenset(
 """The names that a template may use."""
 
 
+_HIDDEN = 2  # ENABLED_HIDDEN
+
+Said = Sequence[tuple[str, Text | None]]
+"""Roles and texts of a request's messages, in order; None for what is no text, as tool calls and results are."""
+
+
+def said_in(message: Any) -> Said:
+    """What the messages of a request say."""
+    return [
+        (m.role, Text(text) if (text := m.text) or _has_text(m) else None) for m in getattr(message, "messages", ())
+    ]
+
+
 class Subject:
     """A parsed request of one of the calls that rules answer.
 
     `call` is the fixture language's name for it (`completion`, `generate_image`, ...), `raw` its bytes on the wire,
-    `metadata` its text metadata with keys in lower case, `state` the scenario states as they are now.
+    `metadata` its text metadata or all its pairs, keys in lower case, `state` the scenario states as they are now,
+    `said` what its messages say, where that has been read.
     """
 
     def __init__(
-        self, call: str, message: Any, raw: bytes, metadata: Mapping[str, str], state: Mapping[str, str] | None = None
+        self,
+        call: str,
+        message: Any,
+        raw: bytes,
+        metadata: Mapping[str, str] | Sequence[tuple[str, str | bytes]],
+        state: Mapping[str, str] | None = None,
+        said: Said | None = None,
     ) -> None:
         self.call = call
         self.request = message
         self.raw = raw
-        self.headers = metadata
+        self._metadata = metadata
         self.states = state or {}
+        if said is not None:
+            self.said = said
 
     # -- every call
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The text metadata, the first value of each key."""
+        return self._metadata if isinstance(self._metadata, Mapping) else texts_of(self._metadata)
 
     @cached_property
     def model(self) -> Model:
@@ -103,14 +131,14 @@ class Subject:
         return list(getattr(self.request, "messages", ()))
 
     @cached_property
-    def _said(self) -> list[tuple[str, Text | None]]:
+    def said(self) -> Said:
         """Who says what: tool calls and results are no text."""
-        return [(m.role, Text(text) if (text := m.text) or _has_text(m) else None) for m in self._messages]
+        return said_in(self.request)
 
     @cached_property
     def question(self) -> Text | None:
         """The last text of role user."""
-        for role, text in reversed(self._said):
+        for role, text in reversed(self.said):
             if role == "user" and text is not None:
                 return text
         return None
@@ -118,21 +146,21 @@ class Subject:
     @cached_property
     def message(self) -> Text | None:
         """The very last message's text, whoever wrote it."""
-        return self._said[-1][1] if self._said else None
+        return self.said[-1][1] if self.said else None
 
     @cached_property
     def any_message(self) -> tuple[Text, ...]:
-        return tuple([text for _, text in self._said if text is not None])
+        return tuple([text for _, text in self.said if text is not None])
 
     @cached_property
     def system(self) -> Text | None:
-        texts = [text.raw for role, text in self._said if role == "system" and text is not None]
+        texts = [text.raw for role, text in self.said if role == "system" and text is not None]
         return Text("\n".join(texts)) if texts else None
 
     @cached_property
     def turn(self) -> int:
         """How many texts the user has sent so far."""
-        return sum([role == "user" and text is not None for role, text in self._said])
+        return sum([role == "user" and text is not None for role, text in self.said])
 
     @cached_property
     def tool_results(self) -> dict[str, tuple[Text, ...]]:
@@ -189,6 +217,11 @@ class Subject:
     def max_tokens(self) -> int | None:
         options = self.request.completion_options
         return int(options.max_tokens.value) if options.HasField("max_tokens") else None
+
+    @cached_property
+    def reasons(self) -> bool:
+        """Whether the model is asked to reason unseen."""
+        return bool(self.request.completion_options.reasoning_options.mode == _HIDDEN)
 
     # -- batch and its rows
 
