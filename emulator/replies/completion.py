@@ -28,6 +28,7 @@ _DATE = re.compile(r"\d\d\.\d\d\.(\d{4})$")
 
 ToolCall = tuple[str, dict[str, Any]]
 _NOT_GIVEN = model.Usage()
+_HIDDEN = 2  # ReasoningOptions.ENABLED_HIDDEN
 
 
 def model_version(subject: Subject) -> str:
@@ -55,7 +56,8 @@ class FixedText:
 
     def reply(self, subject: Subject) -> Any:
         """The CompletionResponse for that request, cut at its max_tokens (then TRUNCATED_FINAL)."""
-        limit = subject.max_tokens
+        options = subject.request.completion_options
+        limit = options.max_tokens.value if options.HasField("max_tokens") else None
         used = self._tokens
         if used is None:
             used = self._tokens = tokens.completion_tokens(self._text)
@@ -65,7 +67,7 @@ class FixedText:
         if not _has_usage(subject):
             response.CopyFrom(self._response)
             return response
-        if self._usage is not None or subject.reasons:
+        if self._usage is not None or options.reasoning_options.mode == _HIDDEN:
             response.CopyFrom(self._response)
             return _finish(response, subject, used, self._usage, self._version, limit, False)
         version = model_version(subject) if self._version is None else self._version
@@ -155,7 +157,7 @@ def _finish(
         version = model_version(subject)
     response.model_version = version
     reasoning = given.reasoning_tokens
-    if reasoning is None and subject.reasons:
+    if reasoning is None and subject.request.completion_options.reasoning_options.mode == _HIDDEN:
         reasoning = 16 + used // 2
         if limit is None:
             used += reasoning

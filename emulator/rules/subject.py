@@ -49,8 +49,6 @@ CONTEXT_NAMES = frozenset(
 """The names that a template may use."""
 
 
-_HIDDEN = 2  # ENABLED_HIDDEN
-
 Said = Sequence[tuple[str, Text | None]]
 """Roles and texts of a request's messages, in order; None for what is no text, as tool calls and results are."""
 
@@ -217,11 +215,6 @@ class Subject:
     def max_tokens(self) -> int | None:
         options = self.request.completion_options
         return int(options.max_tokens.value) if options.HasField("max_tokens") else None
-
-    @cached_property
-    def reasons(self) -> bool:
-        """Whether the model is asked to reason unseen."""
-        return bool(self.request.completion_options.reasoning_options.mode == _HIDDEN)
 
     # -- batch and its rows
 
