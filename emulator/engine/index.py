@@ -103,7 +103,10 @@ class _Slot:
             return chain.from_iterable(map(self._in, value)) if isinstance(value, tuple) else ()
         if isinstance(value, Text):
             return self._filed.get(value.raw, ())
-        return chain.from_iterable(self._filed.get(one, ()) for one in looked_up(self._way, value))
+        met: list[int] = []
+        for one in looked_up(self._way, value):
+            met += self._filed.get(one, ())
+        return met
 
     def _in(self, value: Any) -> Iterable[int]:
         if not isinstance(value, Text):

@@ -30,14 +30,14 @@ def count(coded: bytes) -> int | None:
     number = int.from_bytes(kinds, "little")
     running, pieces, spaces = _masks(len(kinds).bit_length())
     # A letter or digit continues the piece of one of its kind.
-    found = (number & pieces).bit_count() - (number & (number & running) << 8).bit_count()
-    # A space is part of the letters or digits after it, and before anything else a piece. Of several that come before
-    # what is no white space all but the last are one more.
+    begun = number & pieces ^ number & (number & running) << 8
+    # A space is part of the letters or digits after it, and before a mark or the end a piece. Of several that come
+    # before what is no white space all but the last are one more.
     number |= (_MARK | _WHITE) << 8 * len(kinds)
     spaces &= number
-    found += (spaces & number >> 6).bit_count()  # where the next byte is a mark
+    begun |= spaces & number >> 6
     several = spaces & spaces << 8
-    return found + several.bit_count() - (several & number >> 7).bit_count() if several else found
+    return begun.bit_count() + (several ^ several & number >> 7).bit_count()
 
 
 @cache

@@ -94,23 +94,29 @@ class Contains(Textual):
 
 
 class Word(Textual):
-    """`word`: any of several whole words, phrases or beginnings. For narrow texts the phrases are kept apart."""
+    """`word`: any of several whole words, phrases or beginnings. In narrow texts each kind is looked for apart."""
 
-    __slots__ = ("narrow", "needles", "phrases")
+    __slots__ = ("hyphenated", "needles", "phrases", "single")
 
     def __init__(self, operator: str, expected: Any, sources: Sequence[str]) -> None:
         super().__init__(operator, expected, sources)
         self.needles = tuple(word_needle(source) for source in sources)
         needles = _narrow(self.needles)
         self.phrases = tuple(needle for needle in needles if b" " in needle.strip())
-        self.narrow = tuple(needle for needle in needles if needle not in self.phrases)
+        words = [needle for needle in needles if needle not in self.phrases]
+        self.hyphenated = tuple(needle for needle in words if b"-" in needle)
+        self.single = tuple(needle for needle in words if b"-" not in needle)
 
     def holds(self, actual: Any) -> bool:
         if not isinstance(actual, Text):
             return False
         if actual.narrow is None:
             return _stands_in(self.needles, actual.words)
-        return _stands_in(self.narrow, actual.spaced) or (bool(self.phrases) and _stands_in(self.phrases, actual.tight))
+        return (
+            (bool(self.single) and _stands_in(self.single, actual.parts))
+            or (bool(self.hyphenated) and _stands_in(self.hyphenated, actual.whole))
+            or (bool(self.phrases) and _stands_in(self.phrases, actual.narrow_words))
+        )
 
     def advise_text(self, actual: Text) -> Advice:
         return hints.word_hint(self.sources, actual)

@@ -40,22 +40,21 @@ def folded(coded: bytes) -> bytes:
     return evened
 
 
-def spaced(folded: bytes) -> bytes:
-    """The words of a folded narrow text, one space or more before and after each (see `Text.words`).
+def parts(folded: bytes) -> bytes:
+    """The words of a folded narrow text, hyphenated ones in parts, with one space or more before and after each."""
+    return b" %b " % folded.translate(_separating()).replace(b"-", b" ")
 
-    Those with hyphens stand there in parts, and on a second line whole.
-    """
+
+def whole(folded: bytes) -> bytes:
+    """The same with hyphenated words whole."""
     words = b" %b " % folded.translate(_separating())
-    if b"-" not in words:
-        return words
     # With the pairs gone, a hyphen is within a word unless it stands beside a space.
-    whole = words.replace(b"--", b"  ").replace(b" -", b"  ").replace(b"- ", b"  ")
-    return words.replace(b"-", b" ") + b"\n" + whole
+    return words.replace(b"--", b"  ").replace(b" -", b"  ").replace(b"- ", b"  ") if b"-" in words else words
 
 
-def tight(spaced: bytes) -> bytes:
-    """The same with exactly one space before and after each word, so that phrases can be found."""
-    return b"\n".join([b" %b " % b" ".join(line.split()) for line in spaced.split(b"\n")])
+def words(folded: bytes) -> bytes:
+    """Both, a line each, with exactly one space before and after each word, so that phrases can be found."""
+    return b"\n".join([b" %b " % b" ".join(line.split()) for line in (parts(folded), whole(folded))])
 
 
 @cache

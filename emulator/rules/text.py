@@ -82,14 +82,19 @@ class Text:
         return narrow.folded(self.narrow)
 
     @cached_property
-    def spaced(self) -> bytes:
-        """`words`, narrow, but with more than one space between some."""
-        return narrow.spaced(self.evened)
+    def parts(self) -> bytes:
+        """The first line of `words`, narrow, but with more than one space between some."""
+        return narrow.parts(self.evened)
 
     @cached_property
-    def tight(self) -> bytes:
+    def whole(self) -> bytes:
+        """The same of the second line."""
+        return narrow.whole(self.evened)
+
+    @cached_property
+    def narrow_words(self) -> bytes:
         """`words`, narrow."""
-        return narrow.tight(self.spaced)
+        return narrow.words(self.evened)
 
     def __repr__(self) -> str:
         return f"Text({self.raw!r})"

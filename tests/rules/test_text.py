@@ -182,11 +182,10 @@ def test_narrow_texts_are_folded_and_cut_into_words_as_all_others(raw: str) -> N
     folded = text._folded(raw)
     assert text.fold(raw) == Text(raw).folded == folded
     assert text.words_of(raw) == text._words_of(raw)
-    spaced, tight = (narrow.wide(one).split("\n") for one in (Text(raw).spaced, Text(raw).tight))
-    parts, *whole = (" ".join(line.split()) for line in spaced)
-    assert parts == " ".join(text._words_of(folded)).replace("-", " ")
-    assert (whole or [parts]) == [" ".join(text._words_of(folded))]
-    assert tight == [f" {line} " for line in (parts, *whole)]
+    words = text._words_of(folded)
+    assert narrow.wide(Text(raw).whole).split() == words
+    assert narrow.wide(Text(raw).parts).split() == " ".join(words).replace("-", " ").split()
+    assert narrow.wide(Text(raw).narrow_words).split("\n")[1] == f" {' '.join(words)} "
 
 
 @given(st.text("аб-- ,_z", min_size=1, max_size=6), st.booleans(), st.text("аАбё-- \n,_z", max_size=30))
