@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, AnyStr
 
 from ..rules import literals
 from ..rules.lazy import cached_property
-from ..rules.narrow import narrow
+from ..rules.narrow import needle
 from ..rules.needs import LITERAL, Needs, looked_up, needs_of, rarest
 from ..rules.subject import Subject
 from ..rules.text import Text
@@ -124,9 +124,13 @@ class _Slot:
         return found
 
     def _found(self, text: Text) -> tuple[int, ...]:
-        if text.narrow is None:
+        if text.narrow is None or (text.has_symbols and not self._all_narrow):
             return self._find(literals.searched(text.folded))
-        return self._find_narrow(text.evened)  # which is what is searched: no literal's other forms are narrow
+        return self._find_narrow(text.evened)  # what `searched` replaces is not narrow
+
+    @cached_property
+    def _all_narrow(self) -> bool:
+        return all(needle(str(literal)) is not None for literal in self._filed)
 
     @cached_property
     def _find(self) -> Callable[[str], tuple[int, ...]]:
@@ -142,8 +146,8 @@ class _Slot:
     @cached_property
     def _find_narrow(self) -> Callable[[bytes], tuple[int, ...]]:
         """The same in a narrow text, where only narrow literals can be."""
-        filed = ((narrow(str(literal)), positions) for literal, positions in self._filed.items())
-        wanted = {literal: positions for literal, positions in filed if literal is not None}
+        filed = ((needle(str(literal)), positions) for literal, positions in self._filed.items())
+        wanted = {literal: among for literal, among in filed if literal is not None}
         if len(wanted) <= FEW_LITERALS:
             return partial(_one_by_one, wanted)
         from ahocorasick_rs import BytesAhoCorasick

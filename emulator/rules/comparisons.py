@@ -11,11 +11,10 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, AnyStr
 
-from . import hints
+from . import hints, narrow
 from .hints import Advice, quote, show
 from .matcher import Difference, Matcher, Overrun, any_of
 from .model_uri import Model, ModelPattern
-from .narrow import narrow
 from .patterns import LARGEST, LONGEST_LITERAL, SHORT, longest_literal, quick, size
 from .text import Glob, Text, fold, word_needle
 
@@ -71,9 +70,11 @@ class Textual(Matcher):
 
 
 class Contains(Textual):
-    """`contains`: any of several texts, folded. In a narrow text only those that are narrow, too, can be found."""
+    """`contains`: any of several texts, folded. Those that are not narrow can be in narrow texts only where these have
+    symbols.
+    """
 
-    __slots__ = ("narrow", "needles")
+    __slots__ = ("narrow", "needles", "others")
 
     def __init__(self, operator: str, expected: Any, sources: Sequence[str]) -> None:
         super().__init__(operator, expected, sources)
@@ -81,11 +82,12 @@ class Contains(Textual):
         if not all(self.needles):
             raise ValueError("is empty, and every text contains nothing; use present: true")
         self.narrow = _narrow(self.needles)
+        self.others = len(self.narrow) < len(self.needles)
 
     def holds(self, actual: Any) -> bool:
         if not isinstance(actual, Text):
             return False
-        if actual.narrow is None:
+        if actual.narrow is None or (self.others and actual.has_symbols):
             return _stands_in(self.needles, actual.folded)
         return _stands_in(self.narrow, actual.evened)
 
@@ -124,7 +126,7 @@ class Word(Textual):
 
 def _narrow(needles: Iterable[str]) -> tuple[bytes, ...]:
     """The narrow forms of those that have one."""
-    return tuple(coded for needle in needles if (coded := narrow(needle)) is not None)
+    return tuple(coded for text in needles if (coded := narrow.needle(text)) is not None)
 
 
 def _stands_in(needles: Iterable[AnyStr], text: AnyStr) -> bool:

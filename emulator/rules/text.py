@@ -24,8 +24,12 @@ def fold(text: str) -> str:
 
     NFC, case folded, ё as е, runs of white space as one space, none at the ends. Folding twice changes nothing.
     """
-    coded = narrow.narrow(text)
-    return _folded(text) if coded is None else narrow.wide(narrow.folded(coded))
+    return Text(text).folded
+
+
+def _evened(text: str) -> str:
+    """`_folded` of a text of which each character folds by itself."""
+    return " ".join(text.casefold().replace("ё", "е").split())
 
 
 def _folded(text: str) -> str:
@@ -60,7 +64,9 @@ class Text:
     @cached_property
     def folded(self) -> str:
         """What `fold` makes of it."""
-        return fold(self.raw) if self.narrow is None else narrow.wide(self.evened)
+        if self.narrow is None:
+            return _folded(self.raw)
+        return _evened(self.raw) if self.has_symbols else narrow.wide(self.evened)
 
     @cached_property
     def words(self) -> str:
@@ -74,6 +80,11 @@ class Text:
     def narrow(self) -> bytes | None:
         """It at a byte a character, or None."""
         return narrow.narrow(self.raw)
+
+    @cached_property
+    def has_symbols(self) -> bool:
+        """Whether it is narrow and some of its characters have no byte of their own there."""
+        return self.narrow is not None and narrow.SYMBOL in self.narrow
 
     @cached_property
     def evened(self) -> bytes:

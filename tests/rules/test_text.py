@@ -1,6 +1,7 @@
 """Folding, words and globs."""
 
 import re
+import sys
 import time
 import unicodedata
 
@@ -174,7 +175,8 @@ def test_a_glob_of_many_stars_takes_no_time() -> None:
 
 
 NARROW = [c for c in narrow.characters() if c not in "\ufffdµ"]
-narrow_texts = st.text(st.sampled_from([*NARROW, *"ёЁ---  аЯzZ\n"]), max_size=30)
+SYMBOLS = [chr(code) for code in range(sys.maxunicode + 1) if narrow.is_symbol(chr(code))]
+narrow_texts = st.text(st.sampled_from([*NARROW, *"ёЁ---  аЯzZ\n😊₽→"]), max_size=30)
 
 
 @given(narrow_texts)
@@ -198,14 +200,16 @@ def test_a_word_is_found_in_a_narrow_text_where_it_is_in_its_words(stem: str, op
     assert Word("word", pattern, [pattern]).holds(Text(raw)) == (needle in text._spaced(text._folded(raw)))
 
 
-@given(st.text("аАё -µμз\u0301", min_size=1, max_size=3), st.text("аАё -\nµμз\u0301", max_size=20))
+@given(st.text("аАё -µμз😊₽\u0301", min_size=1, max_size=3), st.text("аАё -\nµμз😊₽\u0301", max_size=20))
 def test_a_text_is_found_in_a_narrow_text_where_it_is_in_the_folded_one(needle: str, raw: str) -> None:
     if text._folded(needle):
         assert Contains("contains", needle, [needle]).holds(Text(raw)) == (text._folded(needle) in text._folded(raw))
 
 
 def test_each_character_of_narrow_texts_is_folded_as_all_others() -> None:
-    assert [text.fold(character) for character in NARROW] == [text._folded(character) for character in NARROW]
-    assert all(narrow.narrow(character) is not None for character in NARROW)
-    for other in ("а\u0301", "\u2011", "µ", "ß", "漢", "\ufffd"):
+    for character in (*NARROW, *SYMBOLS):
+        assert narrow.narrow(character) is not None
+        assert text.fold(character) == text._folded(character) == text._folded(character)[:1]
+        assert text.words_of(f"а{character}б") == text._words_of(f"а{character}б")
+    for other in ("а\u0301", "\u2011", "µ", "ß", "漢", "\ufffd", "❤\ufe0f", "👍🏽", "🇷🇺"):
         assert narrow.narrow(other) is None
