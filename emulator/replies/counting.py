@@ -22,7 +22,7 @@ def count(coded: bytes) -> int | None:
     """How many pieces there are in the text of which `coded` is the narrow form; None where only cutting it tells: for
     tabs, carriage returns, wide spaces, and what is longer than anybody writes.
     """
-    if len(coded) >= _LONGEST or b"\t" in coded or b"\r" in coded or _INDENT in coded:
+    if len(coded) >= _LONGEST or b"\t" in coded or b"\r" in coded:
         return None
     kinds = coded.translate(_kinds())
     for full in _FULL_PIECES:
@@ -37,7 +37,9 @@ def count(coded: bytes) -> int | None:
     spaces &= number
     begun |= spaces & number >> 6
     several = spaces & spaces << 8
-    return begun.bit_count() + (several ^ several & number >> 7).bit_count()
+    if not several:
+        return begun.bit_count()
+    return None if _INDENT in coded else begun.bit_count() + (several ^ several & number >> 7).bit_count()
 
 
 @cache

@@ -9,14 +9,14 @@ from __future__ import annotations
 import codecs
 import unicodedata
 from functools import cache, lru_cache
+from typing import Any
 
 SYMBOL = b"\x98"
 """What stands for every symbol without a byte of its own, such as emoji."""
 
-_CODE = "cp1251"
 _SYMBOLS = "emulator.symbols"
-_MICRO = b"\xb5"
-"""Of all characters with a byte the one that folds to another which has none."""
+_SPACE = ord(" ")
+_MANY = 8
 
 
 def narrow(text: str) -> bytes | None:
@@ -27,10 +27,9 @@ def narrow(text: str) -> bytes | None:
     if text.isascii():
         return text.encode()
     try:
-        coded = text.encode(_CODE, _SYMBOLS)
+        return codecs.charmap_encode(text, _SYMBOLS, _codes())[0]
     except UnicodeEncodeError:
         return None
-    return None if _MICRO in coded else coded
 
 
 def needle(text: str) -> bytes | None:
@@ -41,7 +40,7 @@ def needle(text: str) -> bytes | None:
 
 def wide(coded: bytes) -> str:
     """The text of which `coded` is the narrow form, if there is no `SYMBOL` in it."""
-    return coded.decode(_CODE)
+    return codecs.charmap_decode(coded, "strict", characters())[0]
 
 
 @lru_cache(2048)
@@ -86,8 +85,17 @@ def parts(folded: bytes) -> bytes:
 def whole(folded: bytes) -> bytes:
     """The same with hyphenated words whole."""
     words = b" %b " % folded.translate(_separating())
+    hyphens = words.count(b"-")
+    at = 0
+    while hyphens and hyphens < _MANY:
+        at = words.index(b"-", at + 1)
+        if words[at - 1] == _SPACE or words[at + 1] in b" -":
+            break
+        hyphens -= 1
+    if not hyphens:
+        return words  # each stands within a word
     # With the pairs gone, a hyphen is within a word unless it stands beside a space.
-    return words.replace(b"--", b"  ").replace(b" -", b"  ").replace(b"- ", b"  ") if b"-" in words else words
+    return words.replace(b"--", b"  ").replace(b" -", b"  ").replace(b"- ", b"  ")
 
 
 def words(folded: bytes) -> bytes:
@@ -97,16 +105,23 @@ def words(folded: bytes) -> bytes:
 
 @cache
 def characters() -> str:
-    """The character of each byte; that of `SYMBOL` is U+FFFD."""
-    return bytes(range(256)).decode(_CODE, "replace")
+    """The character of each byte, U+FFFE for two that have none.
+
+    The micro sign folds to a letter that isn't there, so it isn't either.
+    """
+    return bytes(range(256)).decode("cp1251", "replace").replace("\ufffd", "\ufffe").replace("µ", "\ufffe")
+
+
+@cache
+def _codes() -> Any:
+    return codecs.charmap_build(characters())
 
 
 @cache
 def _folding() -> bytes:
     evened = characters().casefold().replace("ё", "е")
-    table = bytearray("".join(" " if c.isspace() else c for c in evened).encode(_CODE, "replace"))
-    table[SYMBOL[0]] = SYMBOL[0]
-    return bytes(table)
+    places = {c: i for i, c in enumerate(characters())}
+    return bytes(ord(" ") if c.isspace() else i if c == "\ufffe" else places[c] for i, c in enumerate(evened))
 
 
 @cache

@@ -48,7 +48,7 @@ def test_pieces_are_never_empty_and_join_to_the_text(text: str) -> None:
 
 @given(
     st.one_of(
-        st.text(st.sampled_from([c for c in narrow.characters() if c not in "\ufffdµ"]), max_size=60),
+        st.text(st.sampled_from([c for c in narrow.characters() if c != "\ufffe"]), max_size=60),
         st.text("aZя 5.\n\u00a0😊₽→", max_size=60),
         st.lists(st.tuples(st.sampled_from("aя5. \n\t\r"), st.integers(1, 40)), max_size=6).map(
             lambda runs: "".join(character * times for character, times in runs)

@@ -174,7 +174,7 @@ def test_a_glob_of_many_stars_takes_no_time() -> None:
     assert time.monotonic() - began < 1
 
 
-NARROW = [c for c in narrow.characters() if c not in "\ufffdµ"]
+NARROW = [c for c in narrow.characters() if c != "\ufffe"]
 SYMBOLS = [chr(code) for code in range(sys.maxunicode + 1) if narrow.is_symbol(chr(code))]
 narrow_texts = st.text(st.sampled_from([*NARROW, *"ёЁ---  аЯzZ\n😊₽→"]), max_size=30)
 
