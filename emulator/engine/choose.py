@@ -223,7 +223,7 @@ def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[
         if subject.call in OPERATIONS:
             play.timeline = default_timeline(subject.call)
     play.unmatched = True
-    play.spent = tuple(rule.label for rule in book.among(subject) if _spent(rule, state, subject))
+    play.spent = tuple(rule.label for rule in book.limited(subject) if _spent(rule, state, subject))
     return play, delta
 
 

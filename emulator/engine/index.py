@@ -38,10 +38,11 @@ _LONGEST_REMEMBERED = 2048
 
 
 class Index:
-    """The index of `rules`, which are tried in this order."""
+    """The index of `rules`, which are tried in this order. `limited` tells whether `times` limits any of them."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
+        self.limited = any(rule.times is not None for rule in self._rules)
         self._always: list[int] = []
         self._slots: tuple[_Slot, ...] = ()
         self._others: tuple[Rule, ...] = ()

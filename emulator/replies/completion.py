@@ -40,7 +40,16 @@ def text_reply(
     subject: Subject, text: str, status: str = FINAL, usage: model.Usage | None = None, version: str | None = None
 ) -> Any:
     """A reply of text, cut at the request's max_tokens (then TRUNCATED_FINAL)."""
-    return FixedText(text, status, usage, version).reply(subject)
+    limit = subject.max_tokens
+    if limit is None and not _has_usage(subject):
+        return _said(text, status)
+    used = tokens.completion_tokens(text)
+    if limit is None or not 0 < limit < used:
+        return _finish(_said(text, status), subject, used, usage, version, limit, False)
+    parts = tokens.split(text)
+    truncated = len(parts) > limit
+    status = "TRUNCATED_FINAL" if truncated and status == FINAL else status
+    return _finish(_said("".join(parts[:limit]), status), subject, limit, usage, version, limit, truncated)
 
 
 class FixedText:
@@ -50,49 +59,39 @@ class FixedText:
         self, text: str, status: str = FINAL, usage: model.Usage | None = None, version: str | None = None
     ) -> None:
         self._text, self._status, self._usage, self._version = text, status, usage, version
-        self._response = _said(text, status)
-        self._tokens: int | None = None
-        self._counted: dict[str, Any] = {}
+        self._prepared: dict[str | None, tuple[Any, int]] = {}
 
     def reply(self, subject: Subject) -> Any:
-        """The CompletionResponse for that request, cut at its max_tokens (then TRUNCATED_FINAL)."""
+        """What `text_reply` makes of it for that request."""
         options = subject.request.completion_options
-        limit = options.max_tokens.value if options.HasField("max_tokens") else None
-        used = self._tokens
-        if used is None:
-            used = self._tokens = tokens.completion_tokens(self._text)
-        if limit is not None and 0 < limit < used:
-            return self._cut(subject, limit)
+        counted = _has_usage(subject)
+        if counted and (self._usage is not None or options.reasoning_options.mode == _HIDDEN):
+            return text_reply(subject, self._text, self._status, self._usage, self._version)
+        version = None if not counted else self._version if self._version is not None else model_version(subject)
+        prepared, used = self._prepared.get(version) or self._prepare(version)
+        if options.HasField("max_tokens") and 0 < options.max_tokens.value < used:
+            return text_reply(subject, self._text, self._status, self._usage, self._version)
         response = CompletionResponse()
-        if not _has_usage(subject):
-            response.CopyFrom(self._response)
-            return response
-        if self._usage is not None or options.reasoning_options.mode == _HIDDEN:
-            response.CopyFrom(self._response)
-            return _finish(response, subject, used, self._usage, self._version, limit, False)
-        version = model_version(subject) if self._version is None else self._version
-        response.CopyFrom(self._counted.get(version) or self._count(version, used))
-        asked = _asked(subject)
-        usage = response.usage
-        usage.input_text_tokens = asked
-        usage.total_tokens = asked + used
+        response.CopyFrom(prepared)
+        if counted:
+            usage = response.usage
+            usage.input_text_tokens = asked = _asked(subject)
+            usage.total_tokens = asked + used
         return response
 
-    def _count(self, version: str, used: int) -> Any:
-        """The reply of models of that version, whose usage lacks what the request costs; they are few, and kept."""
-        response = self._counted[version] = CompletionResponse(model_version=version)
-        response.MergeFrom(self._response)
-        response.usage.completion_tokens = used
-        if _has_details(version):
-            response.usage.completion_tokens_details.SetInParent()
-        return response
-
-    def _cut(self, subject: Subject, limit: int) -> Any:
-        parts = tokens.split(self._text)
-        truncated = len(parts) > limit
-        status = "TRUNCATED_FINAL" if truncated and self._status == FINAL else self._status
-        response = _said("".join(parts[:limit]), status)
-        return _finish(response, subject, limit, self._usage, self._version, limit, truncated)
+    def _prepare(self, version: str | None) -> tuple[Any, int]:
+        """The reply of models of that version, whose usage lacks what the request costs, and its tokens; None is for
+        replies without usage. There are few versions, and each is kept.
+        """
+        used = tokens.completion_tokens(self._text)
+        response = _said(self._text, self._status)
+        if version is not None:
+            response.model_version = version
+            response.usage.completion_tokens = used
+            if _has_details(version):
+                response.usage.completion_tokens_details.SetInParent()
+        self._prepared[version] = response, used
+        return response, used
 
 
 def _said(text: str, status: str) -> Any:
