@@ -62,7 +62,7 @@ def measured(run: Run) -> list[Figure]:
         session.answered(entry)
 
     def counted(made: Call) -> None:
-        tokens.input_tokens(parsed(made).messages)
+        tokens.said_tokens(made.said or ())
 
     def chosen(made: Call) -> None:
         play, _ = choose(session.book, session.state, subject(made), session.seed)
@@ -71,8 +71,8 @@ def measured(run: Run) -> list[Figure]:
     parts: dict[str, tuple[Callable[[], Call], Callable[[Call], object]]] = {
         "all of it": (call, router.answer),
         "the request, parsed": (call, parsed),
-        "the request, held against what the service takes": (asked, validation.check),
-        "tokens of the prompt, counted": (asked, counted),
+        "the request, read and held against what the service takes": (asked, validation.check),
+        "tokens of the prompt, counted": (checked, counted),
         "the rule, chosen, and its reply, made, tokens included": (checked, chosen),
         "ids and the journal": (call, noted),
     }
