@@ -46,8 +46,13 @@ def measured(run: Run) -> list[Figure]:
         made.session = session
         return made
 
+    def checked() -> Call:
+        made = asked()
+        validation.check(made)
+        return made
+
     def subject(made: Call) -> Subject:
-        return Subject("completion", parsed(made), made.request, made.texts, session.state.scenario)
+        return Subject("completion", parsed(made), made.request, made.metadata, session.state.scenario, made.said)
 
     def noted(made: Call) -> None:
         n = next(numbers)
@@ -57,7 +62,7 @@ def measured(run: Run) -> list[Figure]:
         session.answered(entry)
 
     def counted(made: Call) -> None:
-        tokens.input_tokens(parsed(made).messages)
+        tokens.said_tokens(made.said or ())
 
     def chosen(made: Call) -> None:
         play, _ = choose(session.book, session.state, subject(made), session.seed)
@@ -66,9 +71,9 @@ def measured(run: Run) -> list[Figure]:
     parts: dict[str, tuple[Callable[[], Call], Callable[[Call], object]]] = {
         "all of it": (call, router.answer),
         "the request, parsed": (call, parsed),
-        "the request, held against what the service takes": (asked, validation.check),
-        "tokens of the prompt, counted": (asked, counted),
-        "the rule, chosen, and its reply, made, tokens included": (asked, chosen),
+        "the request, read and held against what the service takes": (asked, validation.check),
+        "tokens of the prompt, counted": (checked, counted),
+        "the rule, chosen, and its reply, made, tokens included": (checked, chosen),
         "ids and the journal": (call, noted),
     }
     return [

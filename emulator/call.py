@@ -18,6 +18,7 @@ from .errors import Code, Status
 if TYPE_CHECKING:
     from .journal import Entry
     from .replies.strike import Strike
+    from .rules.subject import Said
     from .sessions import Session
 
 QUIET = ("/grpc.", "/emulator.")
@@ -38,10 +39,10 @@ class Call(Struct):
     writes it (`ipv4:127.0.0.1:40000`); `deadline` in seconds of `Monotonic`, None without one;
     `secure` is whether it came with TLS.
 
-    `account` is the id of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's
-    clock) at which the next message is due, 0 for at once. `last` tells, with a message, that no other follows and
-    all is well: a transport may hold it back and send the end along with it. `refused_by` names the gate that
-    refused it.
+    `message` is the request, parsed, and `said` what its messages say, once somebody has read them. `account` is the id
+    of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's clock) at which the
+    next message is due, 0 for at once. `last` tells, with a message, that no other follows and all is well: a transport
+    may hold it back and send the end along with it. `refused_by` names the gate that refused it.
 
     `strike` is what chaos has left to be done to the call's stream; where `dropped` is set, the transport ends the
     client's connection in place of telling the status that the call ends with.
@@ -64,6 +65,7 @@ class Call(Struct):
     account: str = ""
     refused_by: str = ""
     message: Any = None
+    said: Said | None = None
     at: int = 0
     last: bool = False
     strike: Strike | None = None

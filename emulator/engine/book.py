@@ -124,15 +124,20 @@ class Book(Struct, frozen=True, weakref=True):
         return pauses or any(fault.end == "truncate" for fault in faults)
 
     def among(self, subject: Subject) -> Iterable[Rule]:
-        """The rules that may match `subject`, the first tried first; others can't. Each call's index is made when its
-        first request comes.
-        """
-        index = self.indexes.get(subject.call)
-        if index is None:
-            from .index import Index  # what it takes is not needed before the first call
+        """The rules that may match `subject`, the first tried first; others can't."""
+        return (self.indexes.get(subject.call) or self._index(subject.call)).among(subject)
 
-            index = self.indexes[subject.call] = Index(self.by_call[subject.call])
-        return index.among(subject)
+    def limited(self, subject: Subject) -> Iterable[Rule]:
+        """Those of them that `times` limits."""
+        index = self.indexes.get(subject.call) or self._index(subject.call)
+        return [rule for rule in index.among(subject) if rule.times is not None] if index.limited else ()
+
+    def _index(self, call: str) -> Index:
+        """Each call's index is made when its first request comes."""
+        from .index import Index  # what it takes is not needed before the first call
+
+        index = self.indexes[call] = Index(self.by_call[call])
+        return index
 
     def looks_beyond(self, call: str, rule: Rule | None) -> bool:
         """Whether `among` has left out rules that come before `rule`, any if it is None, for more than the request."""

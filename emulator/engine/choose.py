@@ -118,6 +118,9 @@ def differences(rule: Rule, state: State, subject: Subject) -> tuple[Difference,
 
 def turn_of(rule: Rule, state: State, subject: Subject) -> Recipe | Status | str:
     """Which reply of `rule` is due: a recipe, a status where its sequence has ended in an error, or why it passes."""
+    recipe = rule.recipes[0]
+    if rule.times is None and not rule.sequence and not recipe.calls_tools:
+        return recipe
     if _used_up(rule, state):
         return f"it has answered {rule.times} times already (times)"
     return _due(rule, state, subject)
@@ -172,16 +175,19 @@ def _short(text: str) -> str:
 
 
 def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:
-    count = state.chosen.get(rule.identity, 0)
-    own = seed.at(rule.identity, count)
     counter = counter_key(rule, subject) if rule.sequence else ""
     delta = Delta(rule.identity, counter, rule.states)
     if isinstance(turn, Status):
         return Play(rule.name, failure=turn), delta
-    context = Context(subject, rule.variables, count + 1)
-    play = _made(turn, rule.plan, rule.name, rule.label, subject, context, own)
+    play, drawn = turn.at_once(rule.name, subject), False
+    if play is None:
+        count = state.chosen.get(rule.identity, 0)
+        own = seed.at(rule.identity, count)
+        context = Context(subject, rule.variables, count + 1)
+        play = _made(turn, rule.plan, rule.name, rule.label, subject, context, own)
+        drawn = own.drawn
     play.faults = rule.faults
-    return _lasting(play, delta, subject, own.drawn)
+    return _lasting(play, delta, subject, drawn)
 
 
 def _lasting(play: Play, delta: Delta, subject: Subject, drawn: bool) -> tuple[Play, Delta]:
@@ -229,7 +235,7 @@ def _unmatched(book: Book, state: State, subject: Subject, seed: Seed) -> tuple[
             play.timeline = default_timeline(subject.call)
     play.unmatched = True
     subject.beyond |= book.looks_beyond(subject.call, None)
-    play.spent = tuple(rule.label for rule in book.among(subject) if _spent(rule, state, subject))
+    play.spent = tuple(rule.label for rule in book.limited(subject) if _spent(rule, state, subject))
     return _lasting(play, delta, subject, drawn)
 
 

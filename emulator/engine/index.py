@@ -9,11 +9,14 @@ order: the index spares work and decides nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr
 
 from ..rules import literals
+from ..rules.lazy import cached_property
+from ..rules.narrow import needle
 from ..rules.needs import LITERAL, Needs, looked_up, needs_of, rarest
 from ..rules.subject import Subject
 from ..rules.text import Text
@@ -35,10 +38,11 @@ _LONGEST_REMEMBERED = 2048
 
 
 class Index:
-    """The index of `rules`, which are tried in this order."""
+    """The index of `rules`, which are tried in this order. `limited` tells whether `times` limits any of them."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
+        self.limited = any(rule.times is not None for rule in self._rules)
         self._always: list[int] = []
         self._slots: tuple[_Slot, ...] = ()
         self._others: tuple[Rule, ...] = ()
@@ -62,7 +66,7 @@ class Index:
                 slot.file(need.among, position)
             if self._beyond is None and _beyond(needs):
                 self._beyond = {rule.identity: n for n, rule in enumerate(self._rules[: position + 1])}
-        self._slots = tuple(slot.closed() for slot in slots.values())
+        self._slots = tuple(slots.values())
         self._others = tuple(self._rules[position] for position in self._always)
 
     def among(self, subject: Subject) -> Iterable[Rule]:
@@ -104,18 +108,11 @@ class _Slot:
     def __init__(self, read: Callable[[Subject], Any], way: str, beyond: bool) -> None:
         self._read, self._way, self._beyond = read, way, beyond
         self._filed: dict[Hashable, list[int]] = {}
-        self._find: Callable[[str], tuple[int, ...]]
         self._remembered: dict[str, tuple[int, ...]] = {}
 
     def file(self, among: Iterable[Hashable], position: int) -> None:
         for one in among:
             self._filed.setdefault(one, []).append(position)
-
-    def closed(self) -> _Slot:
-        """Ready to be asked."""
-        if self._way == LITERAL:
-            self._find = _finder(self._filed)
-        return self
 
     def met(self, subject: Subject) -> Iterable[int]:
         """The positions of the rules whose need is met."""
@@ -129,7 +126,10 @@ class _Slot:
             return chain.from_iterable(map(self._in, value)) if isinstance(value, tuple) else ()
         if isinstance(value, Text):
             return self._filed.get(value.raw, ())
-        return chain.from_iterable(self._filed.get(one, ()) for one in looked_up(self._way, value))
+        met: list[int] = []
+        for one in looked_up(self._way, value):
+            met += self._filed.get(one, ())
+        return met
 
     def _in(self, value: Any) -> Iterable[int]:
         if not isinstance(value, Text):
@@ -138,32 +138,51 @@ class _Slot:
         if len(raw) > LONGEST:
             return chain.from_iterable(self._filed.values())
         if len(raw) > _LONGEST_REMEMBERED:
-            return self._find(literals.searched(value.folded))
+            return self._found(value)
         found = self._remembered.get(raw)
         if found is None:
             if len(self._remembered) == _REMEMBERED:
                 self._remembered.clear()
-            found = self._remembered[raw] = self._find(literals.searched(value.folded))
+            found = self._remembered[raw] = self._found(value)
         return found
 
+    def _found(self, text: Text) -> tuple[int, ...]:
+        if text.narrow is None or (text.has_symbols and not self._all_narrow):
+            return self._find(literals.searched(text.folded))
+        return self._find_narrow(text.evened)  # what `searched` replaces is not narrow
 
-def _finder(filed: dict[Hashable, list[int]]) -> Callable[[str], tuple[int, ...]]:
-    """What finds the positions of the literals that stand in a text in the form that is searched."""
-    wanted = [str(literal) for literal in filed]
-    positions = list(filed.values())
-    if len(wanted) <= FEW_LITERALS:
+    @cached_property
+    def _all_narrow(self) -> bool:
+        return all(needle(str(literal)) is not None for literal in self._filed)
 
-        def one_by_one(text: str) -> tuple[int, ...]:
-            return tuple(p for literal, among in zip(wanted, positions, strict=True) if literal in text for p in among)
+    @cached_property
+    def _find(self) -> Callable[[str], tuple[int, ...]]:
+        """What finds the positions of the literals that stand in a text in the form that is searched."""
+        wanted = {str(literal): positions for literal, positions in self._filed.items()}
+        if len(wanted) <= FEW_LITERALS:
+            return partial(_one_by_one, wanted)
+        from ahocorasick_rs import AhoCorasick  # needed by many rules only
 
-        return one_by_one
+        automaton = AhoCorasick(list(wanted))
+        return partial(_at_once, automaton.find_matches_as_indexes, list(wanted.values()))
 
-    from ahocorasick_rs import AhoCorasick  # needed by many rules only
+    @cached_property
+    def _find_narrow(self) -> Callable[[bytes], tuple[int, ...]]:
+        """The same in a narrow text, where only narrow literals can be."""
+        filed = ((needle(str(literal)), positions) for literal, positions in self._filed.items())
+        wanted = {literal: among for literal, among in filed if literal is not None}
+        if len(wanted) <= FEW_LITERALS:
+            return partial(_one_by_one, wanted)
+        from ahocorasick_rs import BytesAhoCorasick
 
-    automaton = AhoCorasick(wanted)
+        automaton = BytesAhoCorasick(list(wanted))
+        return partial(_at_once, automaton.find_matches_as_indexes, list(wanted.values()))
 
-    def at_once(text: str) -> tuple[int, ...]:
-        found = {hit[0] for hit in automaton.find_matches_as_indexes(text, overlapping=True)}
-        return tuple(p for i in found for p in positions[i])
 
-    return at_once
+def _one_by_one(wanted: Mapping[AnyStr, list[int]], text: AnyStr) -> tuple[int, ...]:
+    return tuple([p for literal, positions in wanted.items() if literal in text for p in positions])
+
+
+def _at_once(find: Any, positions: list[list[int]], text: str | bytes) -> tuple[int, ...]:
+    hits = find(text, overlapping=True)
+    return tuple([p for i in {hit[0] for hit in hits} for p in positions[i]]) if hits else ()

@@ -18,6 +18,7 @@ from ..errors import Code, Status
 from ..replies import tokens
 from ..replies.embedding import MOST_DIM
 from ..rules.operators import Model
+from ..rules.subject import said_in
 from . import datasets
 
 _TEXT_MODEL = re.compile(r"(gpt|ds)://[^/\s]+/\S+")
@@ -38,6 +39,8 @@ CONTEXT: Mapping[str, int] = {
 }
 """Input tokens that a model takes; of others nothing is known, and nothing is refused."""
 
+_SMALLEST = min(CONTEXT.values())
+
 
 def check(call: Call) -> None:
     """Raise the refusal that the real service would give to `call.message`."""
@@ -48,9 +51,11 @@ def check(call: Call) -> None:
 
 def _completion(call: Call) -> None:
     _prompt(call)
+    # A token is at least one character, so short requests need no count.
+    if len(call.request) <= _SMALLEST - 1000:
+        return
     request = call.message
     limit = CONTEXT.get(Model.parse(request.model_uri).name)
-    # A token is at least one character, so short requests need no count.
     if limit is not None and len(call.request) > limit - 1000:
         used = tokens.input_tokens(request.messages, request.tools)
         if used > limit:
@@ -62,16 +67,18 @@ def _prompt(call: Call) -> None:
     request = call.message
     _model(request.model_uri, _TEXT_MODEL)
     _options(request.completion_options)
-    if not request.messages:
+    said = call.said = said_in(request)
+    if not said:
         raise _invalid(wording.validation("messages", wording.REQUIRED))
-    for message in request.messages:
-        if message.role not in ROLES:
-            raise _in_session(call, wording.invalid_role(message.role))
-        text = message.text
-        if text:
-            _text(call, text)
-        elif message.WhichOneof("Content") in (None, "text"):
-            raise _in_session(call, wording.EMPTY_TEXT)
+    short = len(call.request) <= LONGEST_TEXT
+    for i, (role, text) in enumerate(said):
+        if role not in ROLES:
+            raise _in_session(call, wording.invalid_role(role))
+        if text is None or not text.raw:
+            if request.messages[i].WhichOneof("Content") in (None, "text"):
+                raise _in_session(call, wording.EMPTY_TEXT)
+        elif not short:
+            _text(call, text.raw)
 
 
 def _text(call: Call, text: str) -> None:

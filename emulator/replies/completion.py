@@ -28,6 +28,7 @@ _DATE = re.compile(r"\d\d\.\d\d\.(\d{4})$")
 
 ToolCall = tuple[str, dict[str, Any]]
 _NOT_GIVEN = model.Usage()
+_HIDDEN = 2  # ReasoningOptions.ENABLED_HIDDEN
 
 
 def model_version(subject: Subject) -> str:
@@ -39,7 +40,16 @@ def text_reply(
     subject: Subject, text: str, status: str = FINAL, usage: model.Usage | None = None, version: str | None = None
 ) -> Any:
     """A reply of text, cut at the request's max_tokens (then TRUNCATED_FINAL)."""
-    return FixedText(text, status, usage, version).reply(subject)
+    limit = subject.max_tokens
+    if limit is None and not _has_usage(subject):
+        return _said(text, status)
+    used = tokens.completion_tokens(text)
+    if limit is None or not 0 < limit < used:
+        return _finish(_said(text, status), subject, used, usage, version, limit, False)
+    parts = tokens.split(text)
+    truncated = len(parts) > limit
+    status = "TRUNCATED_FINAL" if truncated and status == FINAL else status
+    return _finish(_said("".join(parts[:limit]), status), subject, limit, usage, version, limit, truncated)
 
 
 class FixedText:
@@ -49,32 +59,39 @@ class FixedText:
         self, text: str, status: str = FINAL, usage: model.Usage | None = None, version: str | None = None
     ) -> None:
         self._text, self._status, self._usage, self._version = text, status, usage, version
-        self._response = _said(text, status)
-        self._tokens: int | None = None
+        self._prepared: dict[str | None, tuple[Any, int]] = {}
 
     def reply(self, subject: Subject) -> Any:
-        """The CompletionResponse for that request, cut at its max_tokens (then TRUNCATED_FINAL)."""
-        limit = subject.max_tokens
-        if limit is None and not _has_usage(subject):
-            return self._copy()
-        if self._tokens is None:
-            self._tokens = tokens.completion_tokens(self._text)
-        used = self._tokens
-        if limit is not None and 0 < limit < used:
-            return self._cut(subject, limit)
-        return _finish(self._copy(), subject, used, self._usage, self._version, limit, False)
-
-    def _copy(self) -> Any:
+        """What `text_reply` makes of it for that request."""
+        options = subject.request.completion_options
+        counted = _has_usage(subject)
+        if counted and (self._usage is not None or options.reasoning_options.mode == _HIDDEN):
+            return text_reply(subject, self._text, self._status, self._usage, self._version)
+        version = None if not counted else self._version if self._version is not None else model_version(subject)
+        prepared, used = self._prepared.get(version) or self._prepare(version)
+        if options.HasField("max_tokens") and 0 < options.max_tokens.value < used:
+            return text_reply(subject, self._text, self._status, self._usage, self._version)
         response = CompletionResponse()
-        response.CopyFrom(self._response)
+        response.CopyFrom(prepared)
+        if counted:
+            usage = response.usage
+            usage.input_text_tokens = asked = _asked(subject)
+            usage.total_tokens = asked + used
         return response
 
-    def _cut(self, subject: Subject, limit: int) -> Any:
-        parts = tokens.split(self._text)
-        truncated = len(parts) > limit
-        status = "TRUNCATED_FINAL" if truncated and self._status == FINAL else self._status
-        response = _said("".join(parts[:limit]), status)
-        return _finish(response, subject, limit, self._usage, self._version, limit, truncated)
+    def _prepare(self, version: str | None) -> tuple[Any, int]:
+        """The reply of models of that version, whose usage lacks what the request costs, and its tokens; None is for
+        replies without usage. There are few versions, and each is kept.
+        """
+        used = tokens.completion_tokens(self._text)
+        response = _said(self._text, self._status)
+        if version is not None:
+            response.model_version = version
+            response.usage.completion_tokens = used
+            if _has_details(version):
+                response.usage.completion_tokens_details.SetInParent()
+        self._prepared[version] = response, used
+        return response, used
 
 
 def _said(text: str, status: str) -> Any:
@@ -139,13 +156,13 @@ def _finish(
         version = model_version(subject)
     response.model_version = version
     reasoning = given.reasoning_tokens
-    if reasoning is None and subject.request.completion_options.reasoning_options.mode == 2:  # ENABLED_HIDDEN
+    if reasoning is None and subject.request.completion_options.reasoning_options.mode == _HIDDEN:
         reasoning = 16 + used // 2
         if limit is None:
             used += reasoning
     asked = given.input_text_tokens
     if asked is None:
-        asked = tokens.input_tokens(subject.request.messages, subject.request.tools)
+        asked = _asked(subject)
     said = used if given.completion_tokens is None else given.completion_tokens
     if truncated:
         said = min(said, used)
@@ -157,6 +174,16 @@ def _finish(
     elif reasoning == 0 or _has_details(version):
         out.completion_tokens_details.SetInParent()
     return response
+
+
+def _asked(subject: Subject) -> int:
+    """Tokens of the request."""
+    request = subject.request
+    if not request.tools:
+        found = tokens.said_tokens(subject.said)
+        if found is not None:
+            return found
+    return tokens.input_tokens(request.messages, request.tools)
 
 
 def _has_usage(subject: Subject) -> bool:

@@ -55,7 +55,7 @@ def text(subject: Subject, seed: Seed) -> str:
     if subject.response_format is not None:
         return json.dumps({"answer": _excerpt(question)}, ensure_ascii=False)
     results = subject.tool_results if subject.ends_in_tool_results else {}
-    russian = not _CYRILLIC.isdisjoint(question)
+    russian = not question.isascii() and not _CYRILLIC.isdisjoint(question)
     return (_russian if russian else _english)(subject, _excerpt(question), {k: v[-1].raw for k, v in results.items()})
 
 
@@ -83,7 +83,9 @@ def _english(subject: Subject, question: str, results: dict[str, str]) -> str:
 
 
 def _excerpt(value: str) -> str:
-    line = " ".join(value.split())
+    line = " ".join(value[: 4 * _SHOWN].split())
+    if len(line) <= _SHOWN:
+        line = " ".join(value.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 

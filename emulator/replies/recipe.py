@@ -34,7 +34,7 @@ from .metadata import LONGEST_PAIRS, rendered, wrong_key, wrong_value
 from .notes import notes_on
 from .play import Play
 from .statuses import Report, ScriptedStatus, compile_status
-from .streams import PLAIN, Cutting, pieces_of
+from .streams import PLAIN, WHOLE, Cutting, pieces_of
 
 RESPONSES: Mapping[str, type[Any]] = {
     **dict.fromkeys(CHATS, CompletionResponse),
@@ -47,7 +47,10 @@ ReadFile = Callable[[str], bytes]
 
 
 class Recipe(Struct, frozen=True):
-    """A compiled reply. `calls` are those it can answer; `content` names what it says, None for the default reply."""
+    """A compiled reply. `calls` are those it can answer; `content` names what it says, None for the default reply.
+
+    `fixed` is the text that it says, where nothing of the reply is made by a template, drawn, or sent apart.
+    """
 
     reply: model.Reply
     calls: frozenset[str]
@@ -58,6 +61,17 @@ class Recipe(Struct, frozen=True):
     headers: tuple[tuple[str, Any], ...] = ()
     trailers: tuple[tuple[str, Any], ...] = ()
     calls_tools: bool = False
+    fixed: completion.FixedText | None = None
+
+    def at_once(self, rule: str, subject: Subject) -> Play | None:
+        """What `play` gives, where it is one message of a fixed text, which takes no context and no seed; else None."""
+        if self.fixed is None or subject.call != "completion":
+            return None
+        request = subject.request
+        if request.completion_options.stream or request.WhichOneof("ResponseFormat") is not None:
+            return None
+        final = self.fixed.reply(subject)
+        return Play(rule, final=lambda: final, cutting=WHOLE)
 
     def play(self, rule: str, subject: Subject, context: Context, seed: Seed) -> Play:
         """The answer to this call. Raises ValueError, naming the field, where a template fails."""
@@ -117,6 +131,7 @@ class _Compiler:
         self.own, self.reply, self.read_file, self.report = own, reply, read_file, report
         self.known = known
         self.templates = reply.template is not False
+        self.fixed: completion.FixedText | None = None
 
     def recipe(self) -> Recipe:
         reply = self.reply
@@ -135,6 +150,8 @@ class _Compiler:
             stop = compile_status(reply.stream.stop.error, self.known, self.templates, at)
         make, calls = self._content(content, status)
         self._check_stream(content, make)
+        stalled = reply.stream is not None and reply.stream.stall is not None
+        apart = stop or stalled or reply.delay or reply.headers or reply.trailers or reply.usage
         return Recipe(
             reply,
             calls,
@@ -145,6 +162,7 @@ class _Compiler:
             self._pairs("headers", reply.headers),
             self._pairs("trailers", reply.trailers),
             content == "tool_calls" or (content == "message" and "tool_calls" in _keys(reply.message)),
+            None if apart else self.fixed,
         )
 
     def _below(self, *steps: str | int) -> Report:
@@ -161,7 +179,7 @@ class _Compiler:
             text = self._text(content)
             short = status or completion.FINAL
             if isinstance(text, str):
-                fixed = completion.FixedText(text, short, usage, version)
+                fixed = self.fixed = completion.FixedText(text, short, usage, version)
                 return lambda s, c, seed: fixed.reply(s), CHATS
             return lambda s, c, seed: completion.text_reply(s, text(c), short, usage, version), CHATS
         if content == "tool_calls":

@@ -72,6 +72,10 @@ class Cutting(Struct, frozen=True):
         return not any(isinstance(piece, model.Piece) and piece.after is not None for piece in spec.pieces or ())
 
 
+WHOLE = Cutting(PLAIN, Seed(0), streaming=False)
+"""One message at once, of which nothing is drawn."""
+
+
 def pieces_of(text: str, spec: model.Stream) -> list[str]:
     """`text` in the pieces that `spec` asks for; they join to exactly `text`."""
     if spec.pieces is not None:

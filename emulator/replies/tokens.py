@@ -11,10 +11,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
-from emulator.replies import graphemes
+from emulator.replies import counting, graphemes
+from emulator.rules.text import Text
 
 _PIECE = r"""
       [ ]?[A-Za-z\u00c0-\u024f]{1,8}
@@ -29,6 +29,7 @@ _PIECE = r"""
 """
 
 
+# `counting` counts the same pieces without cutting them.
 @functools.cache
 def _piece() -> re.Pattern[str]:
     """Compiled when first needed, which takes a millisecond."""
@@ -58,6 +59,9 @@ _FRAMES = {role: len(pieces) + len(_BREAK) for role, pieces in _ROLES.items()}
 _LONGEST_KEPT = 2048
 """Characters of a text whose count is kept: clients send the same system prompts and histories again and again."""
 
+_MOST_KEPT = 1024
+_kept: dict[str, int] = {}
+
 
 def split(text: str) -> list[str]:
     """The pieces of `text`, none empty, whose join is exactly `text`; an empty text has none.
@@ -71,12 +75,24 @@ def split(text: str) -> list[str]:
 
 def count(text: str) -> int:
     """How many pieces `split` makes of `text`."""
-    return _count(text) if len(text) <= _LONGEST_KEPT else len(split(text))
+    return _counted(Text(text))
 
 
-@lru_cache(1024)
-def _count(text: str) -> int:
-    return len(split(text))
+def _counted(text: Text) -> int:
+    raw = text.raw
+    if len(raw) > _LONGEST_KEPT:
+        return _count(text)
+    found = _kept.get(raw)
+    if found is None:
+        if len(_kept) == _MOST_KEPT:
+            _kept.clear()
+        found = _kept[raw] = _count(text)
+    return found
+
+
+def _count(text: Text) -> int:
+    found = None if text.narrow is None else counting.count(text.narrow)
+    return len(split(text.raw)) if found is None else found
 
 
 def completion_tokens(text: str) -> int:
@@ -98,12 +114,23 @@ def input_tokens(messages: Iterable[Any], tools: Iterable[Any] = ()) -> int:
     total = _FRAME
     for message in messages:
         text = message.text
-        if text and message.role in _ROLES:
+        if text and message.role in _FRAMES:
             total += _FRAMES[message.role] + count(text)
         else:
             total += sum(map(len, _message(message)))
     if tools:
         total += sum(map(len, _offered(tools)))
+    return total
+
+
+def said_tokens(said: Iterable[tuple[str, Text | None]]) -> int | None:
+    """The same for messages of which only texts and who says them are known; None where that is not all there is."""
+    total = _FRAME
+    for role, text in said:
+        frame = _FRAMES.get(role)
+        if text is None or frame is None:
+            return None
+        total += frame + _counted(text)
     return total
 
 

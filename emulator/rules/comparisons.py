@@ -9,9 +9,9 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr
 
-from . import hints
+from . import hints, narrow
 from .hints import Advice, quote, show
 from .matcher import Difference, Matcher, Overrun, any_of
 from .model_uri import Model, ModelPattern
@@ -70,49 +70,70 @@ class Textual(Matcher):
 
 
 class Contains(Textual):
-    """`contains`: any of several texts, folded."""
+    """`contains`: any of several texts, folded. Those that are not narrow can be in narrow texts only where these have
+    symbols.
+    """
 
-    __slots__ = ("needles",)
+    __slots__ = ("narrow", "needles", "others")
 
     def __init__(self, operator: str, expected: Any, sources: Sequence[str]) -> None:
         super().__init__(operator, expected, sources)
         self.needles = tuple(fold(source) for source in sources)
         if not all(self.needles):
             raise ValueError("is empty, and every text contains nothing; use present: true")
+        self.narrow = _narrow(self.needles)
+        self.others = len(self.narrow) < len(self.needles)
 
     def holds(self, actual: Any) -> bool:
         if not isinstance(actual, Text):
             return False
-        folded = actual.folded
-        for needle in self.needles:  # noqa: SIM110 - any() costs three times as much
-            if needle in folded:
-                return True
-        return False
+        if actual.narrow is None or (self.others and actual.has_symbols):
+            return _stands_in(self.needles, actual.folded)
+        return _stands_in(self.narrow, actual.evened)
 
     def advise_text(self, actual: Text) -> Advice:
         return hints.contains_hint(self.needles, actual)
 
 
 class Word(Textual):
-    """`word`: any of several whole words, phrases or beginnings."""
+    """`word`: any of several whole words, phrases or beginnings. In narrow texts each kind is looked for apart."""
 
-    __slots__ = ("needles",)
+    __slots__ = ("hyphenated", "needles", "phrases", "single")
 
     def __init__(self, operator: str, expected: Any, sources: Sequence[str]) -> None:
         super().__init__(operator, expected, sources)
         self.needles = tuple(word_needle(source) for source in sources)
+        needles = _narrow(self.needles)
+        self.phrases = tuple(needle for needle in needles if b" " in needle.strip())
+        words = [needle for needle in needles if needle not in self.phrases]
+        self.hyphenated = tuple(needle for needle in words if b"-" in needle)
+        self.single = tuple(needle for needle in words if b"-" not in needle)
 
     def holds(self, actual: Any) -> bool:
         if not isinstance(actual, Text):
             return False
-        words = actual.words
-        for needle in self.needles:  # noqa: SIM110
-            if needle in words:
-                return True
-        return False
+        if actual.narrow is None:
+            return _stands_in(self.needles, actual.words)
+        return (
+            (bool(self.single) and _stands_in(self.single, actual.parts))
+            or (bool(self.hyphenated) and _stands_in(self.hyphenated, actual.whole))
+            or (bool(self.phrases) and _stands_in(self.phrases, actual.narrow_words))
+        )
 
     def advise_text(self, actual: Text) -> Advice:
         return hints.word_hint(self.sources, actual)
+
+
+def _narrow(needles: Iterable[str]) -> tuple[bytes, ...]:
+    """The narrow forms of those that have one."""
+    return tuple(coded for text in needles if (coded := narrow.needle(text)) is not None)
+
+
+def _stands_in(needles: Iterable[AnyStr], text: AnyStr) -> bool:
+    for needle in needles:  # noqa: SIM110 - any() costs three times as much
+        if needle in text:
+            return True
+    return False
 
 
 class GlobText(Textual):

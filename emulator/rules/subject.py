@@ -6,32 +6,16 @@ read and fold it once. What each name means is part of the fixture language and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..api import plain_struct
+from ..call import texts_of
 from ..calls import CONVERSATIONS
 from . import paths
+from .lazy import cached_property
 from .operators import Model
 from .text import Text
-
-if TYPE_CHECKING:
-    from functools import cached_property
-else:
-
-    class cached_property:
-        """The standard library's without its lock, which before Python 3.12 costs more than what is read here."""
-
-        def __init__(self, read: Any) -> None:
-            self._read, self._name = read, read.__name__
-            self.__doc__ = read.__doc__
-
-        def __get__(self, subject: Any, owner: Any = None) -> Any:
-            if subject is None:
-                return self
-            value = subject.__dict__[self._name] = self._read(subject)
-            return value
-
 
 CONTEXT_NAMES = frozenset(
     [
@@ -65,30 +49,45 @@ CONTEXT_NAMES = frozenset(
 """The names that a template may use."""
 
 
+Said = Sequence[tuple[str, Text | None]]
+"""Roles and texts of a request's messages, in order; None for what is no text, as tool calls and results are."""
+
+
+def said_in(message: Any) -> Said:
+    """What the messages of a request say."""
+    return [
+        (m.role, Text(text) if (text := m.text) or _has_text(m) else None) for m in getattr(message, "messages", ())
+    ]
+
+
 class Subject:
     """A parsed request of one of the calls that rules answer.
 
     `call` is the fixture language's name for it (`completion`, `generate_image`, ...), `raw` its bytes on the wire,
-    `metadata` its text metadata with keys in lower case, `state` the scenario states as they are now. `beyond` tells
-    whether anything was read so far that the same request may not have next time: metadata, states, counts.
+    `metadata` its text metadata or all its pairs, keys in lower case, `state` the scenario states as they are now,
+    `said` what its messages say, where that has been read. `beyond` tells whether anything was read so far that the
+    same request may not have next time: metadata, states, counts.
     """
 
     beyond = False
 
     def __init__(
-        self, call: str, message: Any, raw: bytes, metadata: Mapping[str, str], state: Mapping[str, str] | None = None
+        self,
+        call: str,
+        message: Any,
+        raw: bytes,
+        metadata: Mapping[str, str] | Sequence[tuple[str, str | bytes]],
+        state: Mapping[str, str] | None = None,
+        said: Said | None = None,
     ) -> None:
         self.call = call
         self.request = message
         self.raw = raw
         self._metadata = metadata
+        self._headers: Mapping[str, str] | None = None
         self._states = state or {}
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Text metadata, the first value of each key."""
-        self.beyond = True
-        return self._metadata
+        if said is not None:
+            self.said = said
 
     @property
     def states(self) -> Mapping[str, str]:
@@ -102,6 +101,16 @@ class Subject:
 
     # -- every call
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The text metadata, the first value of each key."""
+        self.beyond = True
+        found = self._headers
+        if found is None:
+            found = self._metadata if isinstance(self._metadata, Mapping) else texts_of(self._metadata)
+            self._headers = found
+        return found
+
     @cached_property
     def model(self) -> Model:
         return Model.parse(self.request.model_uri)
@@ -111,7 +120,7 @@ class Subject:
         folder = self.model.folder or self.headers.get("x-folder-id") or ""
         return Text(folder) if folder else None
 
-    @cached_property
+    @property
     def attempt(self) -> int:
         """1 for the first try: the SDK sends `x-retry-attempt` from the second on."""
         retry = self.headers.get("x-retry-attempt", "0")
@@ -139,14 +148,14 @@ class Subject:
         return list(getattr(self.request, "messages", ()))
 
     @cached_property
-    def _said(self) -> list[tuple[str, Text | None]]:
+    def said(self) -> Said:
         """Who says what: tool calls and results are no text."""
-        return [(m.role, Text(text) if (text := m.text) or _has_text(m) else None) for m in self._messages]
+        return said_in(self.request)
 
     @cached_property
     def question(self) -> Text | None:
         """The last text of role user."""
-        for role, text in reversed(self._said):
+        for role, text in reversed(self.said):
             if role == "user" and text is not None:
                 return text
         return None
@@ -154,21 +163,21 @@ class Subject:
     @cached_property
     def message(self) -> Text | None:
         """The very last message's text, whoever wrote it."""
-        return self._said[-1][1] if self._said else None
+        return self.said[-1][1] if self.said else None
 
     @cached_property
     def any_message(self) -> tuple[Text, ...]:
-        return tuple([text for _, text in self._said if text is not None])
+        return tuple([text for _, text in self.said if text is not None])
 
     @cached_property
     def system(self) -> Text | None:
-        texts = [text.raw for role, text in self._said if role == "system" and text is not None]
+        texts = [text.raw for role, text in self.said if role == "system" and text is not None]
         return Text("\n".join(texts)) if texts else None
 
     @cached_property
     def turn(self) -> int:
         """How many texts the user has sent so far."""
-        return sum([role == "user" and text is not None for role, text in self._said])
+        return sum([role == "user" and text is not None for role, text in self.said])
 
     @cached_property
     def tool_results(self) -> dict[str, tuple[Text, ...]]:

@@ -10,6 +10,9 @@ import re
 import unicodedata
 from itertools import takewhile
 
+from . import narrow
+from .lazy import cached_property
+
 _YO = re.compile(r"ё[^\w\s]*")
 _JOINERS = frozenset("-'’_")
 _HYPHENS = ("\N{HYPHEN}", "\N{NON-BREAKING HYPHEN}")
@@ -21,22 +24,12 @@ def fold(text: str) -> str:
 
     NFC, case folded, ё as е, runs of white space as one space, none at the ends. Folding twice changes nothing.
     """
-    if text.isascii():
-        return " ".join(text.lower().split())
-    if simple(text):
-        return " ".join(text.casefold().replace("ё", "е").split())
-    return _folded(text)
+    return Text(text).folded
 
 
-def simple(text: str) -> bool:
-    """Whether `text` is of ASCII, Cyrillic and common punctuation, none of which is made of several characters or has a
-    mark: what people write in Russian. Told fast.
-    """
-    try:
-        text.encode("cp1251")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _evened(text: str) -> str:
+    """`_folded` of a text of which each character folds by itself."""
+    return " ".join(text.casefold().replace("ё", "е").split())
 
 
 def _folded(text: str) -> str:
@@ -60,31 +53,59 @@ def _is_mark(character: str) -> bool:
 
 
 class Text:
-    """A text of a request, folded and cut into words at most once, however many rules look at it."""
+    """A text of a request, folded and cut into words at most once, however many rules look at it.
 
-    __slots__ = ("_folded", "_words", "raw")
+    Most texts have narrow forms (see `narrow`), which are looked through faster: those whose `narrow` is not None.
+    """
 
     def __init__(self, raw: str) -> None:
         self.raw = raw
-        self._folded: str | None = None
-        self._words: str | None = None
 
-    @property
+    @cached_property
     def folded(self) -> str:
         """What `fold` makes of it."""
-        if self._folded is None:
-            self._folded = fold(self.raw)
-        return self._folded
+        if self.narrow is None:
+            return _folded(self.raw)
+        return _evened(self.raw) if self.has_symbols else narrow.wide(self.evened)
 
-    @property
+    @cached_property
     def words(self) -> str:
         """Its folded words, a space before and after each, so that `word_needle(...) in text.words` finds whole words.
 
         Hyphenated words stand there in parts, and whole on a second line.
         """
-        if self._words is None:
-            self._words = _spaced(self.folded)
-        return self._words
+        return _spaced(self.folded)
+
+    @cached_property
+    def narrow(self) -> bytes | None:
+        """It at a byte a character, or None."""
+        return narrow.narrow(self.raw)
+
+    @cached_property
+    def has_symbols(self) -> bool:
+        """Whether it is narrow and some of its characters have no byte of their own there."""
+        return self.narrow is not None and narrow.SYMBOL in self.narrow
+
+    @cached_property
+    def evened(self) -> bytes:
+        """`folded`, narrow."""
+        assert self.narrow is not None
+        return narrow.folded(self.narrow)
+
+    @cached_property
+    def parts(self) -> bytes:
+        """The first line of `words`, narrow, but with more than one space between some."""
+        return narrow.parts(self.evened)
+
+    @cached_property
+    def whole(self) -> bytes:
+        """The same of the second line."""
+        return narrow.whole(self.evened)
+
+    @cached_property
+    def narrow_words(self) -> bytes:
+        """`words`, narrow."""
+        return narrow.words(self.evened)
 
     def __repr__(self) -> str:
         return f"Text({self.raw!r})"
@@ -92,7 +113,7 @@ class Text:
 
 def words_of(text: str) -> list[str]:
     """The words of `text`, as written: runs of letters, digits and combining marks, hyphenated ones whole."""
-    return _WORD.findall(text) if simple(text) else _words_of(text)
+    return _words_of(text) if narrow.narrow(text) is None else _WORD.findall(text)
 
 
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")

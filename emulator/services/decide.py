@@ -19,7 +19,7 @@ def decide(call: Call) -> tuple[Play, str]:
     """What answers a call that rules answer, and an id for what its play starts."""
     name = CALLS_BY_METHOD[call.method]
     session = call.session
-    subject = Subject(name, parsed(call), call.request, call.texts, session.state.scenario)
+    subject = Subject(name, parsed(call), call.request, call.metadata, session.state.scenario, call.said)
     play, delta = choose(session.book, session.state, subject, session.seed)
     call.entry.unmatched, call.entry.spent = play.unmatched, play.spent
     if play.unmatched and session.strict:

@@ -10,7 +10,7 @@ import pytest
 
 from emulator.engine.book import load
 from emulator.engine.choose import State, apply, choose, differences
-from emulator.rules.subject import Subject
+from emulator.rules.subject import Context, Subject
 from emulator.seed import Seed
 
 from .asked import Session, asked, batched, drawn, returned, rules, said
@@ -28,6 +28,30 @@ def says(text: str, **more: Any) -> dict[str, Any]:
 def test_the_first_rule_that_matches_answers_whatever_follows() -> None:
     book = rules(says("нет", when={"question": "пока"}), says("первое", when=HELLO), says("второе", when=HELLO))
     assert Session(book).ask("Привет!", "пока") == ["первое", "нет"]
+
+
+@pytest.mark.parametrize("reply", [{"text": "Да."}, {"json": {"a": 1}}, {"text": "Да.", "model_version": "1"}])
+@pytest.mark.parametrize("more", [{}, {"max_tokens": 1}, {"stream": True}])
+def test_what_is_answered_at_once_is_what_is_played(reply: dict[str, Any], more: dict[str, Any]) -> None:
+    (rule,) = rules({"reply": reply, "name": "one"}).rules
+    (recipe,) = rule.recipes
+    subject = asked("Что?", **more)
+    played, at_once = recipe.play("one", subject, Context(subject, {}, 1), Seed(0)), recipe.at_once("one", subject)
+    assert (at_once is None) == ("stream" in more)
+    if at_once is not None:
+        assert at_once.at_once
+        assert played.at_once
+        assert at_once.final() == played.final()
+        assert (at_once.rule, at_once.notes) == (played.rule, played.notes)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"delay": "1s"}, {"headers": {"x-a": "b"}}, {"trailers": {"x-a": "{{ question }}"}}, {"text": "{{ question }}"}],
+)
+def test_what_is_drawn_rendered_or_sent_apart_is_not_at_once(more: dict[str, Any]) -> None:
+    (rule,) = rules({"reply": {"text": "Да.", **more}}).rules
+    assert rule.recipes[0].at_once("one", asked("Что?")) is None
 
 
 def test_a_higher_priority_is_tried_first_and_equal_ones_in_their_order() -> None:

@@ -25,8 +25,9 @@ from emulator.seed import Seed
 from .asked import asked, drawn, rules
 
 # Few letters, so that texts and patterns meet often, and those of which several look alike to one comparison or other.
-LETTERS = "аАеЕёЁиИйЙ\u0306\u0308\u0301оО kK\u212asSſßiIıİ1-.,'\n\u00a0\u2011ᲂᾳ\u0345"
-texts = st.text(LETTERS, min_size=1, max_size=12)
+LETTERS = "аАеЕёЁиИйЙ\u0306\u0308\u0301оО kK\u212asSſßiIıİ1-.,'\n\u00a0\u2011ᲂᾳ\u0345😊₽—µ"
+NARROW = "аАеЕёЁиЙоО kKsSI1-.,'\n\u00a0😊₽—"
+texts = st.one_of(st.text(LETTERS, min_size=1, max_size=12), st.text(NARROW, min_size=1, max_size=12))
 words = st.text("аеёийоkKsß1-", min_size=1, max_size=4)
 
 

@@ -61,11 +61,15 @@ POOL: list[dict[str, Any]] = [
     {"when": {"question": "ход"}, "then": {"state": {"ход": "начат"}}, "reply": {"text": "начало"}},
     {"when": {"folder": "b1gtest", "question": "иное"}, "reply": {"tool_calls": ["f"]}},
     {"when": {"attempt": 2}, "reply": {"error": "UNAVAILABLE"}},
+    {"when": {"question": "раз", "attempt": {"at_least": 2}}, "reply": {"text": "снова"}},
     {"when": {"question": "иное"}, "chaos": {"share": 0.5, "error": "INTERNAL"}, "reply": {"text": "бывает"}},
     {"call": "tokenize", "reply": {"tokens": ["ра", "з"]}},
     {"call": "text_embedding", "times": 1, "reply": {"embedding": [1, 2]}},
     {"call": "few_shot_classify", "reply": {"predictions": {"да": 0.75}, "delay": "1s"}},
 ]
+MORE: list[dict[str, Any]] = [{"when": {"question": f"вопрос {n}"}, "reply": {"text": "да"}} for n in range(16)]
+"""So many that rules are looked up in an index, and not tried one by one."""
+
 SECTIONS: list[dict[str, Any]] = [
     {"fallback": {"text": "запас {{ call }}"}},
     {"fallback": {"text": "запас"}},
@@ -124,12 +128,12 @@ def seen(session: Session) -> Any:
 
 
 @settings(max_examples=60, deadline=None)
-@given(rules, st.lists(steps, min_size=5, max_size=40), st.booleans())
+@given(rules, st.booleans(), st.lists(steps, min_size=5, max_size=40), st.booleans())
 def test_a_history_is_the_same_with_and_without_kept_answers(
-    first: list[dict[str, Any]], history: list[tuple[Any, ...]], lenient: bool
+    first: list[dict[str, Any]], many: bool, history: list[tuple[Any, ...]], lenient: bool
 ) -> None:
     loop = asyncio.new_event_loop()
-    fixtures = {"rules": first}
+    fixtures = {"rules": [*first, *MORE] if many else first}
     keeping, forgetting = (Served(loop, fixtures, now=NOON, seed=1, lenient=lenient) for _ in range(2))
     forgetting.emulator.sessions.shared.kept = Kept(most=0)
     try:

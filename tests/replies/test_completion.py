@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire.client import asking
 
-from emulator.api import to_dict
+from emulator.api import CompletionRequest, to_dict
 from emulator.replies import tokens
-from emulator.replies.completion import STATUSES, model_version, text_reply, tool_reply
+from emulator.replies.completion import STATUSES, FixedText, model_version, text_reply, tool_reply
 from emulator.rules.model import Usage
 from emulator.rules.subject import Subject
 
@@ -88,6 +88,46 @@ def test_scripted_usage_is_sent_and_what_it_leaves_out_is_counted(given_: Usage,
     assert usage.completion_tokens == (completion or tokens.completion_tokens(TEXT))
     assert usage.input_text_tokens == (given_.input_text_tokens or text_reply(asked(), TEXT).usage.input_text_tokens)
     assert (usage.total_tokens == usage.input_text_tokens + usage.completion_tokens) is adds_up
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> Subject:
+    """Requests of which most have texts only; others have messages without any, tools, and options."""
+    request = CompletionRequest(model_uri=draw(st.sampled_from(["gpt://f/yandexgpt", "gpt://f/yandexgpt/deprecated"])))
+    texts = st.text("aя Ж5,.\n😊漢", max_size=20)
+    for role in draw(st.lists(st.sampled_from(["system", "user", "assistant", "User", "tool"]), max_size=4)):
+        request.messages.add(role=role, text=draw(texts))
+    if draw(st.booleans()):
+        result = request.messages.add(role="user").tool_result_list.tool_results.add().function_result
+        result.name, result.content = "f", draw(texts)
+    if draw(st.integers(0, 3)) == 0:
+        request.tools.add().function.name = "f"
+    if draw(st.booleans()):
+        request.completion_options.max_tokens.value = draw(st.sampled_from([-1, 0, 1, 5, 1000]))
+    request.completion_options.reasoning_options.mode = draw(st.sampled_from([0, 0, 1, 2]))
+    call = draw(st.sampled_from(["completion", "completion", "batch_row"]))
+    return Subject(call, request, request.SerializeToString(), {})
+
+
+@given(
+    st.lists(conversations(), min_size=1, max_size=3),
+    st.sampled_from([None, Usage(), Usage(input_text_tokens=7), Usage(total_tokens=0, completion_tokens=2)]),
+    st.sampled_from([None, "", "23.10.2024", "a"]),
+    st.sampled_from(["FINAL", "CONTENT_FILTER"]),
+)
+def test_a_prepared_reply_is_that_which_is_made_anew(
+    subjects: list[Subject], usage: Usage | None, version: str | None, status: str
+) -> None:
+    fixed = FixedText(TEXT, status, usage, version)
+    for subject in subjects:
+        assert fixed.reply(subject) == text_reply(subject, TEXT, status, usage, version)
+
+
+@given(conversations())
+def test_a_prompt_of_texts_is_counted_by_what_is_said(subject: Subject) -> None:
+    counted = tokens.input_tokens(subject.request.messages)
+    assert tokens.said_tokens(subject.said) in (counted, None)
+    assert counted == sum(map(len, tokens.prompt(subject.request.messages)))
 
 
 def test_zero_is_a_scripted_count() -> None:

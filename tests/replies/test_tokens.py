@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.replies import graphemes, tokens
+from emulator.replies import counting, graphemes, tokens
+from emulator.rules import narrow
 
 TEXTS = st.text(
     st.one_of(
@@ -42,6 +44,34 @@ def test_pieces_are_never_empty_and_join_to_the_text(text: str) -> None:
     assert "".join(pieces) == text
     assert all(pieces)
     assert tokens.count(text) == len(pieces)
+
+
+@given(
+    st.one_of(
+        st.text(st.sampled_from([c for c in narrow.characters() if c != "\ufffe"]), max_size=60),
+        st.text("aZя 5.\n\u00a0😊₽→", max_size=60),
+        st.lists(st.tuples(st.sampled_from("aя5. \n\t\r"), st.integers(1, 40)), max_size=6).map(
+            lambda runs: "".join(character * times for character, times in runs)
+        ),
+    )
+)
+def test_pieces_of_a_narrow_text_are_counted_as_they_are_cut(text: str) -> None:
+    coded = narrow.narrow(text)
+    assert coded is not None
+    assert counting.count(coded) in (len(tokens.split(text)), None)
+    assert tokens.count(text) == len(tokens.split(text))
+
+
+def test_symbols_are_clusters_of_their_own() -> None:
+    for character in map(chr, range(sys.maxunicode + 1)):
+        if narrow.is_symbol(character):
+            assert graphemes.split(f"a{character * 2}b") == ["a", character, character, "b"]
+            assert tokens.count(f"a{character * 2}b") == len(tokens.split(f"a{character * 2}b"))
+
+
+def test_only_odd_white_space_keeps_a_narrow_text_from_being_counted() -> None:
+    assert counting.count("Да, мир! И ещё 2026\nстроки — «так».  \n\n".encode("cp1251")) is not None
+    assert all(counting.count(text) is None for text in (b"a\tb", b"a\r\nb", b" " * 17))
 
 
 @given(TEXTS)

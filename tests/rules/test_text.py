@@ -1,6 +1,7 @@
 """Folding, words and globs."""
 
 import re
+import sys
 import time
 import unicodedata
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.rules import text
+from emulator.rules import narrow, text
+from emulator.rules.comparisons import Contains, Word
 from emulator.rules.text import Glob, Text, fold, word_needle, words_of
 
 TRICKY = st.text(alphabet="еёЕЁ\u0308\u0323\u0301\u0345 йЙ\u0306ßİςα\u1fb3\u1e9e-*\t\n\u00a0aA\u0591", max_size=12)
@@ -172,17 +174,42 @@ def test_a_glob_of_many_stars_takes_no_time() -> None:
     assert time.monotonic() - began < 1
 
 
-CP1251 = [bytes([code]).decode("cp1251") for code in range(256) if code != 0x98]
+NARROW = [c for c in narrow.characters() if c != "\ufffe"]
+SYMBOLS = [chr(code) for code in range(sys.maxunicode + 1) if narrow.is_symbol(chr(code))]
+narrow_texts = st.text(st.sampled_from([*NARROW, *"ёЁ---  аЯzZ\n😊₽→"]), max_size=30)
 
 
-@given(st.text(st.sampled_from([*CP1251, *"ёЁ--  аЯzZ"]), max_size=30))
-def test_simple_texts_are_folded_and_cut_into_words_as_all_others(raw: str) -> None:
-    assert text.simple(raw)
-    assert text.fold(raw) == text._folded(raw)
+@given(narrow_texts)
+def test_narrow_texts_are_folded_and_cut_into_words_as_all_others(raw: str) -> None:
+    folded = text._folded(raw)
+    assert text.fold(raw) == Text(raw).folded == folded
     assert text.words_of(raw) == text._words_of(raw)
+    words = text._words_of(folded)
+    assert narrow.wide(Text(raw).whole).split() == words
+    assert narrow.wide(Text(raw).parts).split() == " ".join(words).replace("-", " ").split()
+    assert narrow.wide(Text(raw).narrow_words).split("\n")[1] == f" {' '.join(words)} "
 
 
-def test_each_character_of_simple_texts_is_folded_as_all_others() -> None:
-    assert [text.fold(character) for character in CP1251] == [text._folded(character) for character in CP1251]
-    assert not text.simple("а\u0301")
-    assert not text.simple("\u2011")
+@given(st.text("аб-- ,_z", min_size=1, max_size=6), st.booleans(), st.text("аАбё-- \n,_z", max_size=30))
+def test_a_word_is_found_in_a_narrow_text_where_it_is_in_its_words(stem: str, open_end: bool, raw: str) -> None:
+    pattern = stem + "*" if open_end else stem
+    try:
+        needle = word_needle(pattern)
+    except ValueError:
+        return
+    assert Word("word", pattern, [pattern]).holds(Text(raw)) == (needle in text._spaced(text._folded(raw)))
+
+
+@given(st.text("аАё -µμз😊₽\u0301", min_size=1, max_size=3), st.text("аАё -\nµμз😊₽\u0301", max_size=20))
+def test_a_text_is_found_in_a_narrow_text_where_it_is_in_the_folded_one(needle: str, raw: str) -> None:
+    if text._folded(needle):
+        assert Contains("contains", needle, [needle]).holds(Text(raw)) == (text._folded(needle) in text._folded(raw))
+
+
+def test_each_character_of_narrow_texts_is_folded_as_all_others() -> None:
+    for character in (*NARROW, *SYMBOLS):
+        assert narrow.narrow(character) is not None
+        assert text.fold(character) == text._folded(character) == text._folded(character)[:1]
+        assert text.words_of(f"а{character}б") == text._words_of(f"а{character}б")
+    for other in ("а\u0301", "\u2011", "µ", "ß", "漢", "\ufffd", "❤\ufe0f", "👍🏽", "🇷🇺"):
+        assert narrow.narrow(other) is None
