@@ -65,7 +65,8 @@ def _measure(run: Run, fixtures: Any, template: bool, name: str) -> dict[str, fl
                 layout=run.layouts[0],
             )
             return {"calls": load.per_second}
-        server = stack.enter_context(servers.emulator(run.folder, fixtures, name))
+        most = str(run.operations + 2 * WARM)
+        server = stack.enter_context(servers.emulator(run.folder, fixtures, name, "--max-operations", most))
         with servers.laid_out(server, run.layouts[0]):
             return _life(run, server, template)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import signal
@@ -118,6 +117,8 @@ def _tell_ready(path: str, emulator: Emulator) -> None:
 
 def _tell_gone(path: str) -> None:
     """Take the ready file away, which would go on telling of a server that is gone; another server's stays."""
+    import json
+
     try:
         if json.loads(Path(path).read_bytes())["pid"] == os.getpid():
             Path(path).unlink()
