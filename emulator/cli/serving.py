@@ -26,6 +26,10 @@ log = logging.getLogger("emulator")
 def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends the process at once. Raises FixtureError and UsageError."""
     set_up(config.log_level, config.log_format)
+    if config.fixtures:
+        from .unread import import_yaml
+
+        import_yaml()
     try:
         followed = _followed(config)
         emulator = Emulator.of(config)
