@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import hashlib
 
 MOST_IN_MEMORY = 1 << 20
 """Bytes up to which content stays in memory."""
@@ -283,4 +285,6 @@ class Writer:
 
 
 def _md5(raw: bytes = b"") -> hashlib._Hash:
+    import hashlib
+
     return hashlib.md5(raw, usedforsecurity=False)

@@ -15,6 +15,7 @@ ROOMS = (
         "errors",
         "wording",
         "clock",
+        "digests",
         "seed",
         "config",
         "installation",
