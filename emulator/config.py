@@ -146,7 +146,7 @@ class Config:
     frozen: bool = option(False, "The emulator's clock stands still until it is moved.", kind=bool)
     token: str | None = option(
         None,
-        "What calls of the control API must carry; without one it is on for loopback alone.",
+        "What calls of the control API, and GET /metrics, must carry; without one the former is on for loopback alone.",
         metavar="TEXT",
         secret=True,
     )

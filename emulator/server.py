@@ -192,7 +192,8 @@ class Emulator(Steering):
         def application(under_way: set[asyncio.Task[Any]]) -> Any:
             from .http.app import application
 
-            return application(lambda: self.sessions, under_way, self._exposed if self._metrics is not None else None)
+            exposed = self._exposed if self._metrics is not None else None
+            return application(lambda: self.sessions, under_way, exposed, self.config.token)
 
         http, config = Listener(application), self.config
         free = 0 if config.port == 0 else None

@@ -16,6 +16,7 @@ ROOMS = (
         "wording",
         "clock",
         "digests",
+        "folders",
         "seed",
         "config",
         "installation",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..config import Config
 from ..engine.book import Book, load
 from ..errors import FixtureError, UsageError
+from ..folders import sweep
 from ..loops import run as run_in_loop
 from ..server import Emulator, places, quiet, write_ready_file
 from .logs import set_up
@@ -83,6 +84,8 @@ async def _serve(emulator: Emulator, config: Config, followed: tuple[Watched, Lo
             _tell_ready(config.ready_file, emulator)
             ready = True
         _announce(emulator, config)
+        for left in sweep():
+            log.info("took away %s, which an emulator that was killed had left", left, extra={"event": "swept"})
         if followed is None:
             await told.wait()
         else:

@@ -406,7 +406,7 @@ def test_small_contents_that_are_many_go_to_the_disk(
         datasets.upload(id_, b"x" * 600)
     folder = emulator.sessions.default.datasets.store._folder
     assert folder is not None
-    assert len(list(folder.iterdir())) == 2
+    assert len(folder.files()) == 2
     for id_ in ids:
         datasets.ask("Delete", dataset_id=id_)
-    assert list(folder.iterdir()) == []
+    assert folder.files() == []
