@@ -108,6 +108,7 @@ class Clock:
     @property
     def frozen(self) -> bool:
         """Whether it stands still until it is moved."""
+        self.now()  # it may have come to its end
         return self._frozen
 
     @property
