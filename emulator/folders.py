@@ -40,10 +40,15 @@ class Folder:
             os.close(lock)
 
 
-def sweep(where: str | None = None) -> list[Path]:
-    """Take away the folders in `where`, the place for temporary ones, whose processes are gone; which they were."""
+def any_left() -> bool:
+    """Whether there are folders of emulators, in use or not."""
+    return next(_ours(), None) is not None
+
+
+def sweep() -> list[Path]:
+    """Take away those whose processes are gone; which they were. It may take a while."""
     swept = []
-    for path in _ours(where or os.environ.get("TMPDIR") or "/tmp"):
+    for path in _ours():
         lock = _abandoned(path)
         if lock is None:
             continue
@@ -55,10 +60,11 @@ def sweep(where: str | None = None) -> list[Path]:
     return swept
 
 
-def _ours(where: str) -> Iterator[Path]:
-    """The folders of this user's emulators; a link is none."""
+def _ours() -> Iterator[Path]:
+    """The folders of this user's emulators in the place for temporary ones; a link is none."""
     if os.name != "posix":
         return
+    where = os.environ.get("TMPDIR") or "/tmp"
     with contextlib.suppress(OSError), os.scandir(where) as there:
         for entry in there:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):

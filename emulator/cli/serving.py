@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..config import Config
 from ..engine.book import Book, load
 from ..errors import FixtureError, UsageError
-from ..folders import sweep
+from ..folders import any_left, sweep
 from ..loops import run as run_in_loop
 from ..server import Emulator, places, quiet, write_ready_file
 from .logs import set_up
@@ -84,7 +84,7 @@ async def _serve(emulator: Emulator, config: Config, followed: tuple[Watched, Lo
             _tell_ready(config.ready_file, emulator)
             ready = True
         _announce(emulator, config)
-        for left in sweep():
+        for left in await asyncio.to_thread(sweep) if any_left() else ():
             log.info("took away %s, which an emulator that was killed had left", left, extra={"event": "swept"})
         if followed is None:
             await told.wait()
