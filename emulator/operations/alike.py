@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from ..replies.statuses import ScriptedStatus
 from .record import Begun
 
@@ -60,6 +62,9 @@ class Alike:
         )
         faults = tuple([(n, _told(fault)) for n, fault in timeline.faults.items()])
         key = begun.call, begun.account, begun.rule, begun.folder, timeline.given, stages, faults
+        if key not in self._values:  # its timeline may be its own, and whose it is will not
+            account, folder = (self.kept(text, text, len(text)) for text in (begun.account, begun.folder))
+            begun = replace(begun, account=account, folder=folder)
         return self.kept(key, begun)
 
 
