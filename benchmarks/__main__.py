@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_whole, metavar="N", help="how often each server is measured (default: by case, 1 to 15)")
     add("--seconds", type=float, default=0.7, metavar="S", help="how long a load lasts each time (default 0.7)")
     add("--engine", action="append", default=[], choices=tuple(ENGINES), help="emulators to measure (default: all)")
-    add("--operations", type=_whole, default=20_000, metavar="N", help="operations: how many (default 20,000)")
+    add("--operations", type=_whole, default=40_000, metavar="N", help="operations: how many (default 40,000)")
     add("--rows", type=_whole, default=1_000_000, metavar="N", help="batch: rows of the dataset (default 1,000,000)")
     add("--calls", type=_whole, default=100_000, metavar="N", help="soak: how many (default 100,000)")
     add("--json", metavar="FILE", help="write the figures there, each round's as well")

@@ -6,7 +6,7 @@ import functools
 from contextlib import ExitStack
 from typing import Any
 
-from emulator.api import METHODS, Operation
+from emulator.api import METHODS, CompletionResponse, Operation
 
 from . import questions, servers, wire
 from .bare import SERVICE
@@ -16,26 +16,31 @@ from .run import Run, interleaved
 START = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
 GET = "/yandex.cloud.operation.OperationService/Get"
 WARM = 2_000
-"""Operations and calls that come first, so that what is made once, the full journal among it, is not counted."""
+"""Operations that come first, and the calls that fill the journal again; it holds 1,000."""
 
-ROWS = {"prepared at load": False, "from a template": True}
+WARM_CALLS = 20_000
+"""Calls that leave nothing behind: after them what gRPC and the allocator keep for good, or for the next, is there."""
+
+ROWS = {"reply prepared at load": False, "beside its reply, from a template": True}
+HEADER = 33
+"""Bytes of the object that holds a reply; it is counted with the reply."""
 
 
 def measured(run: Run) -> list[Figure]:
-    """Bytes of resident memory for each pending operation; how many are started, polled and finished a second, beside
-    unary calls of a bare server; of the last quarter beside the first, since that must not depend on how many there
-    are. One round unless asked for more.
+    """Bytes of resident memory for each pending operation, a reply that is its own left out; how many are started,
+    polled and finished a second, beside unary calls of a bare server; of the last quarter beside the first, since that
+    must not depend on how many there are. One round unless asked for more.
     """
     figures = []
     for row, template in ROWS.items():
         fixtures = run.folder / f"operations-{template}.yaml"
         fixtures.write_text(questions.pending(template), encoding="utf-8")
-        measure = functools.partial(_measure, run, fixtures)
+        measure = functools.partial(_measure, run, fixtures, template)
         samples = interleaved(run.times(1), (servers.BARE, *run.variants), measure)
         floor = tuple(samples[servers.BARE]["calls"])
         for name in run.variants:
             found = samples[name]
-            whole = f"{run.operations:,}, reply {row}"
+            whole = f"{run.operations:,}, {row}"
             memory = tuple(found["bytes"])
             figures.append(Figure("operations", whole, name, "memory", "B/operation", LESS, memory))
             last, first = tuple(found["last"]), tuple(found["first"])
@@ -43,11 +48,12 @@ def measured(run: Run) -> list[Figure]:
             figures += [
                 Figure("operations", whole, name, what, "calls/s", MORE, tuple(found[what]), floor)
                 for what in ("started", "polled", "finished")
+                if what in found
             ]
     return figures
 
 
-def _measure(run: Run, fixtures: Any, name: str) -> dict[str, float]:
+def _measure(run: Run, fixtures: Any, template: bool, name: str) -> dict[str, float]:
     with ExitStack() as stack:
         if name == servers.BARE:
             server = stack.enter_context(servers.bare(run.folder))
@@ -59,13 +65,16 @@ def _measure(run: Run, fixtures: Any, name: str) -> dict[str, float]:
                 layout=run.layouts[0],
             )
             return {"calls": load.per_second}
-        server = stack.enter_context(servers.emulator(run.folder, fixtures, name))
+        most = str(run.operations + 2 * WARM)
+        server = stack.enter_context(servers.emulator(run.folder, fixtures, name, "--max-operations", most))
         with servers.laid_out(server, run.layouts[0]):
-            return _life(run, server)
+            return _life(run, server, template)
 
 
-def _life(run: Run, server: Any) -> dict[str, float]:
+def _life(run: Run, server: Any, template: bool) -> dict[str, float]:
     requests = questions.requests(questions.FIRST)
+    with wire.Client(server.target, questions.COMPLETION, requests) as client:
+        run.failed(f"operations: warming up, {server.name}", client.run(64, calls=min(WARM_CALLS, run.operations)))
     with wire.Client(server.target, START, requests) as client:
         ids = _ids(client.run(64, calls=min(WARM, run.operations), keep=True))
         _polled(run, server, ids, done=False)
@@ -75,16 +84,33 @@ def _life(run: Run, server: Any) -> dict[str, float]:
         held = server.resident() - before
     for quarter in quarters:
         run.failed(f"operations: started, {server.name}", quarter)
-    ids = [id_ for quarter in quarters for id_ in _ids(quarter)]
-    polled, finished = (_polled(run, server, ids, done=done) for done in (False, True))
-    return {
-        "bytes": held / max(1, len(ids)),
-        "started": len(ids) / sum(quarter.seconds for quarter in quarters),
+    started = [id_ for quarter in quarters for id_ in _ids(quarter)]
+    run.say(f"{server.name}: {len(started):,} began, {server.resident() / 1e6:.1f} MB")
+    found = {
+        "bytes": held / max(1, len(started)),
+        "started": len(started) / sum(quarter.seconds for quarter in quarters),
         "first": quarters[0].per_second,
         "last": quarters[-1].per_second,
-        "polled": polled.per_second,
-        "finished": finished.per_second,
     }
+    if template:
+        return found | {"bytes": found["bytes"] - _own(server, ids)}
+    for what, done in (("polled", False), ("finished", True)):
+        found[what] = _polled(run, server, started, done=done).per_second
+        run.say(f"{server.name}: {what}, {server.resident() / 1e6:.1f} MB")
+    return found
+
+
+def _own(server: Any, ids: list[str]) -> float:
+    """Bytes in which the replies of operations differ from all others, on average of a few that were polled once."""
+    get = METHODS[GET].input
+    sizes = []
+    for id_ in ids[-100:]:
+        (raw,) = servers.checked(server.target, GET, get(operation_id=id_).SerializeToString())
+        reply = CompletionResponse.FromString(Operation.FromString(raw).response.value)
+        reply.ClearField("usage")
+        reply.ClearField("model_version")
+        sizes.append(reply.ByteSize() + HEADER)
+    return sum(sizes) / len(sizes)
 
 
 def _ids(outcome: wire.Outcome) -> list[str]:

@@ -137,8 +137,10 @@ def embedding() -> str:
 
 
 def pending(template: bool) -> str:
-    """One rule for asynchronous completions, whose operations are pending at the first Get and done at the second."""
-    text = "{{ question | last_word }}! " + REPLY if template else REPLY
+    """One rule for asynchronous completions, whose operations are pending at the first Get and done at the second; no
+    two replies of a template are the same.
+    """
+    text = "{{ call }}, {{ question | last_word }}! " + REPLY if template else REPLY
     return (
         f"rules:\n  - name: pending\n    call: completion_async\n    when:\n      question: {{contains: {FIRST}}}\n"
         f"    reply:\n      text: '{text}'\n    operation:\n      done_after_polls: 2\n"

@@ -32,7 +32,7 @@ class Run:
     rounds: int | None = None
     seconds: float = 0.7
     warm: float = 2.0
-    operations: int = 20_000
+    operations: int = 40_000
     rows: int = 1_000_000
     soak: int = 100_000
     rules: tuple[int, ...] = (1, 100, 1_000, 10_000)

@@ -23,7 +23,7 @@ from .datasets.rows import needs
 from .engine.results import Made, written, written_apart
 from .engine.rows import Fork
 from .errors import Code, Status
-from .operations import Record
+from .operations import Record, Tied
 from .replies.timeline import FINAL
 from .rows.parquet import available
 
@@ -281,6 +281,7 @@ def restored(records: Iterable[Record], stored: Iterable[StoredOperation], store
         if (record.call == "completion_batch") != (one.batch is not None):
             raise ValueError(f"operation {record.id[:100]}: batch: a completion_batch has one, and nothing else")
         if one.batch is not None:
+            assert isinstance(record, Tied)
             batch = record.batch = within(
                 f"operation {record.id[:100]}", partial(Batch.restored, record, one.batch, store)
             )

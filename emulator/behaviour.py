@@ -7,10 +7,9 @@ costs next to nothing.
 
 from __future__ import annotations
 
-import hashlib
-
 from .calls import CALLS_BY_METHOD
 from .clock import Monotonic
+from .digests import blake2b
 from .journal import Entry
 
 MOST_FAILURES = 1000
@@ -92,7 +91,7 @@ def _retry(entry: Entry, earlier: tuple[str, str] | None, attempt: str) -> str:
 
 
 def _digest(entry: Entry) -> bytes:
-    found = hashlib.blake2b(entry.method.encode("utf-8", "replace"), digest_size=16)
+    found = blake2b(entry.method.encode("utf-8", "replace"), digest_size=16)
     found.update(b"\0")
     found.update(entry.request)
     return found.digest()

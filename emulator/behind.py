@@ -11,13 +11,13 @@ import os
 import shlex
 import ssl
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .folders import Folder
 from .proxy import Proxy, Traffic
 from .sdk import FOLDER
 from .server import Emulator
@@ -66,10 +66,10 @@ class Behind:
         own = ca.read_bytes()
         roots = own + _roots_of_this_machine() if self._allowed else own
         try:
-            self._folder = tempfile.TemporaryDirectory(prefix="fm-emulator-exec-", ignore_cleanup_errors=True)
+            self._folder = Folder("exec")
         except OSError as failed:
             raise UsageError(f"exec: there is no folder to write roots to: {failed}; name one in TMPDIR") from None
-        self._bundle, self._store = (Path(self._folder.name) / name for name in ("roots.pem", "roots.p12"))
+        self._bundle, self._store = (self._folder.path / name for name in ("roots.pem", "roots.p12"))
         self._bundle.write_bytes(roots)
         store = _java_store(roots)
         if store is not None:
@@ -80,7 +80,7 @@ class Behind:
     async def stop(self) -> None:
         """End what goes through the proxy, and take the files away."""
         await self._proxy.stop()
-        self._folder.cleanup()
+        self._folder.remove()
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """The environment of a program that would have had `given`."""

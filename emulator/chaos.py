@@ -7,7 +7,6 @@ with the counters of rules.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from .digests import blake2b
 from .errors import Code, Status
 from .quotas import METHODS_BY_NAME
 from .replies.statuses import ScriptedStatus, compile_status
@@ -149,7 +149,7 @@ def _compiled(spec: model.Fault, where: str, descriptors: Descriptors, report: R
     if after is None and end == "truncate":
         after = model.After(None)
     return Fault(
-        spec.name or f"fault-{hashlib.blake2b(msgspec.json.encode(_plain(spec)), digest_size=8).hexdigest()}",
+        spec.name or f"fault-{blake2b(msgspec.json.encode(_plain(spec)), digest_size=8).hexdigest()}",
         spec.name or where,
         spec.share,
         spec.first,

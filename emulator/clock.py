@@ -30,6 +30,8 @@ SECOND = 1_000_000_000  # nanoseconds
 END = 253_402_300_800 * SECOND
 """The year 10000, which no timestamp reaches."""
 
+_TOO_LATE = "this would be past the year 9999, where the clock stops and timestamps end; reset it to an earlier time"
+
 LONG = 2.0  # real seconds: a wait with more than that to go does not hold up a shutdown
 PATIENCE = 5.0
 """Real seconds that moving the clock waits for calls that don't run on, unless told otherwise."""
@@ -93,11 +95,20 @@ class Clock:
         """The present instant, in nanoseconds since the epoch."""
         if self._frozen or self._move is not None:
             return self._at
-        return self._at + int((time.monotonic_ns() - self._began) * self._speed)
+        now = self._at + int((time.monotonic_ns() - self._began) * self._speed)
+        return now if now < END else self._stand()
+
+    def _stand(self) -> int:
+        """Stand still at the last instant that there is a timestamp for; nobody waits for a later one."""
+        self._at, self._frozen = END - 1, True
+        text = "the clock has come to the end of the year 9999, where timestamps end, and stands still; reset it"
+        logging.getLogger("emulator").warning(text)
+        return self._at
 
     @property
     def frozen(self) -> bool:
         """Whether it stands still until it is moved."""
+        self.now()  # it may have come to its end
         return self._frozen
 
     @property
@@ -118,8 +129,11 @@ class Clock:
         """Return once `instant` has come; at once if it has passed.
 
         The wait is computed from the instant itself, so a schedule of instants does not drift however late each
-        wake-up is. Raises UNAVAILABLE if the clock is closed with more than `LONG` real seconds to go, or frozen.
+        wake-up is. Raises UNAVAILABLE if the clock is closed with more than `LONG` real seconds to go, or frozen, and
+        FAILED_PRECONDITION for an instant past the year 9999.
         """
+        if instant >= END:
+            raise Status(Code.FAILED_PRECONDITION, _TOO_LATE)
         left = instant - self.now()
         if left > 0:
             await self._sleep(instant, left)
@@ -573,7 +587,5 @@ def _positive(speed: float) -> float:
 
 
 def _told(instant: int) -> str:
-    """An instant for people, to the microsecond; a clock that runs gets past what there are dates for."""
-    if instant >= END:
-        return "past the year 9999"
+    """An instant for people, to the microsecond."""
     return (_EPOCH + datetime.timedelta(microseconds=instant // 1000)).isoformat()

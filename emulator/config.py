@@ -6,12 +6,9 @@ the one place that checks values, whoever gives them.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import os
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import UsageError
@@ -26,18 +23,55 @@ ENGINES = ("grpc.aio", "native")
 _MOST = 2**62
 """More than there can be of anything."""
 
-_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
 
-def option(default: Any, help_: str, *, kind: type = str, metavar: str | None = None, **more: Any) -> Any:
-    """A field of `Config`: its default, what it is for, and how the command line takes it."""
-    return field(default=default, metadata={"help": help_, "kind": kind, "metavar": metavar, **more})
+class Option:
+    """A field of `Config`: its `name` and `default`, what it is for, and how the command line takes it.
+
+    `kind` is the type of its value, or of each where there are `many`; `choices` are the values that there are, if not
+    all. A `path` may be given as such, a `secret` is not shown, and only `serve` has what is `serve_only`.
+    """
+
+    __slots__ = ("choices", "default", "help", "kind", "many", "metavar", "name", "path", "secret", "serve_only")
+
+    name: str
+
+    def __init__(
+        self,
+        default: Any,
+        help: str,
+        kind: type = str,
+        metavar: str | None = None,
+        choices: tuple[str, ...] = (),
+        *,
+        many: bool = False,
+        path: bool = False,
+        secret: bool = False,
+        serve_only: bool = False,
+    ) -> None:
+        self.default, self.help, self.kind, self.metavar, self.choices = default, help, kind, metavar, choices
+        self.many, self.path, self.secret, self.serve_only = many, path, secret, serve_only
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        OPTIONS[name] = self
 
 
-@dataclass(frozen=True)
+OPTIONS: dict[str, Option] = {}
+"""Every option, by its name."""
+
+
+def option(default: Any, help: str, **more: Any) -> Any:
+    """An `Option`, as the type of its value."""
+    return Option(default, help, **more)
+
+
 class Config:
-    """Everything that can be set about an emulator."""
+    """Everything that can be set about an emulator. It isn't changed once it is made.
+
+    A plain class: what generates methods, as dataclasses do, takes longer to import and to run than all that is here.
+    """
 
     fixtures: tuple[Any, ...] = option(
         (),
@@ -112,7 +146,7 @@ class Config:
     frozen: bool = option(False, "The emulator's clock stands still until it is moved.", kind=bool)
     token: str | None = option(
         None,
-        "What calls of the control API must carry; without one it is on for loopback alone.",
+        "What calls of the control API, and GET /metrics, must carry; without one the former is on for loopback alone.",
         metavar="TEXT",
         secret=True,
     )
@@ -159,36 +193,55 @@ class Config:
     log_level: str = option("info", "What to log.", metavar="L", choices=LOG_LEVELS, serve_only=True)
     log_format: str = option("text", "How to log.", metavar="F", choices=LOG_FORMATS, serve_only=True)
 
+    def __init__(self, **values: Any) -> None:
+        for name, one in OPTIONS.items():
+            self.__dict__[name] = values.pop(name, one.default)
+        if values:
+            raise TypeError(f"no such option: {', '.join(values)}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a Config isn't changed; {name} can be given when it is made")
+
+    def __eq__(self, other: object) -> bool:
+        return self.__dict__ == other.__dict__ if isinstance(other, Config) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def altered(self, **values: Any) -> Config:
+        """The same with other values of these options."""
+        return Config(**{**self.__dict__, **values})
+
     @property
     def changed(self) -> dict[str, str]:
         """What differs from its default, by name, as text; of a secret nothing but that it is set."""
-        return {
-            f.name: _shown(f, value) for f in dataclasses.fields(self) if (value := getattr(self, f.name)) != f.default
-        }
+        given = self.__dict__
+        return {name: _shown(one, given[name]) for name, one in OPTIONS.items() if given[name] != one.default}
 
     @property
     def loopback_only(self) -> bool:
         """Whether nobody but this machine can reach the listeners."""
-        return self.host in LOOPBACK_NAMES or _LOOPBACK.fullmatch(self.host) is not None
+        parts = self.host.split(".")
+        return self.host in LOOPBACK_NAMES or (
+            parts[0] == "127" and len(parts) == 4 and all(part.isdecimal() and len(part) <= 3 for part in parts)
+        )
 
 
-def _shown(field_: dataclasses.Field[Any], value: Any) -> str:
+def _shown(one: Option, value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
-    if field_.metadata.get("secret"):
+    if one.secret:
         return " ".join("****" for _ in values)
-    if field_.name == "now":
+    if one.name == "now":
         return (_EPOCH + datetime.timedelta(microseconds=value // 1000)).isoformat().replace("+00:00", "Z")
     if isinstance(value, bool):
         return "on" if value else "off"
-    return " ".join(str(one) if isinstance(one, (str, int, float, os.PathLike)) else "(from Python)" for one in values)
+    return " ".join(str(v) if isinstance(v, (str, int, float, os.PathLike)) else "(from Python)" for v in values)
 
 
 def from_values(values: Mapping[str, Any]) -> Config:
     """A checked `Config`. Raises UsageError, naming the option and the remedy."""
-    known = {f.name: f for f in dataclasses.fields(Config)}
     for name in values:
-        if name not in known:
-            raise UsageError(f"no such option: {name}; there are {', '.join(known)}")
+        if name not in OPTIONS:
+            raise UsageError(f"no such option: {name}; there are {', '.join(OPTIONS)}")
     checked = {name: _checked(name, value) for name, value in values.items()}
     _check_together(checked)
     return Config(**checked)
@@ -207,8 +260,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
 
 
 def _checked(name: str, value: Any) -> Any:
-    field_ = Config.__dataclass_fields__[name]
-    if field_.metadata.get("many"):
+    one = OPTIONS[name]
+    if one.many:
         many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
         values = tuple(value) if many else () if value is None else (value,)
         if name == "api_key":
@@ -219,14 +272,14 @@ def _checked(name: str, value: Any) -> Any:
             return tuple(map(check_name, values))
         return values
     if value is None:
-        if field_.default is not None:
-            raise UsageError(f"{name}: None is no value; leave it out for {field_.default!r}")
+        if one.default is not None:
+            raise UsageError(f"{name}: None is no value; leave it out for {one.default!r}")
         return None
     if name == "now":
         return instant(value)
-    if field_.metadata.get("path") and isinstance(value, os.PathLike):
+    if one.path and isinstance(value, os.PathLike):
         value = os.fspath(value)
-    kind = field_.metadata["kind"]
+    kind = one.kind
     fits = (int, float) if kind is float else kind
     if not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool):
         raise UsageError(f"{name}: {value!r} is not {_KINDS[kind]}")
@@ -263,7 +316,7 @@ def _check_range(name: str, value: Any) -> None:
         if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
             example = {"advertise": 50051, "advertise_http": 50052}.get(name, 50053)
             raise UsageError(f"{name}: {value!r} is not HOST:PORT, e.g. emulator:{example}")
-    choices = Config.__dataclass_fields__[name].metadata.get("choices", ())
+    choices = OPTIONS[name].choices
     if choices and value not in choices:
         raise UsageError(f"{name}: {value!r} is none of {', '.join(choices)}")
 

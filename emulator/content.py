@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import hashlib
+
+from .folders import Folder
 
 MOST_IN_MEMORY = 1 << 20
 """Bytes up to which content stays in memory."""
@@ -162,7 +166,7 @@ class Store:
     def __init__(self, room: Room | None = None) -> None:
         self._room = room or Room(1 << 62)
         self.share = Share(self._room)
-        self._folder: Path | None = None
+        self._folder: Folder | None = None
         self._made = 0
         self._closed = False
         self._lock = threading.Lock()
@@ -203,11 +207,9 @@ class Store:
             if self._closed:
                 raise FileNotFoundError(errno.ENOENT, "what was stored is gone")
             if self._folder is None:
-                import tempfile  # slow to import, and most never store a file
-
-                self._folder = Path(tempfile.mkdtemp(prefix="fm-emulator-"))
+                self._folder = Folder()
             self._made += 1
-            return self._folder / str(self._made)
+            return self._folder.path / str(self._made)
 
     def open(self) -> bool:
         """Begin anew, and tell whether it was closed."""
@@ -222,9 +224,7 @@ class Store:
             folder, self._folder, self._closed = self._folder, None, True
         self.share.end()
         if folder is not None:
-            import shutil
-
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
 
 
 class Writer:
@@ -283,4 +283,6 @@ class Writer:
 
 
 def _md5(raw: bytes = b"") -> hashlib._Hash:
+    import hashlib
+
     return hashlib.md5(raw, usedforsecurity=False)

@@ -19,16 +19,18 @@ from msgspec import Struct, field
 
 from .api import METHODS
 from .calls import CALLS_BY_METHOD, CONVERSATIONS, TEXTS
-from .masking import SECRETS, mask
+from .masking import SECRETS, mask, mask_signature
 from .replies.play import Play
 
 LIMIT_ENTRIES = 1000
 LIMIT_BYTES = 16 * 1024 * 1024
 MOST_WAITING = 1000
-"""Entries that wait for a subscriber who is slow to take them."""
+MOST_WAITING_BYTES = LIMIT_BYTES
+"""Entries that wait for a subscriber who is slow to take them, and their bytes as the journal counts them."""
 
 LONGEST_ABOUT = 120
 _IAM = "/yandex.cloud.iam."
+_DATASETS = "/yandex.cloud.ai.dataset."
 _SECRET_FIELDS = ("yandex_passport_oauth_token", "jwt", "iam_token")
 """Fields of messages about IAM tokens that are credentials themselves."""
 
@@ -108,31 +110,40 @@ class Entry(Struct):
 class Subscription:
     """An async iterator of entries as they close, in that order.
 
-    At most 1,000 wait to be taken; beyond that the oldest is dropped, and `missed` counts it. It ends with `close`,
-    with the block that it is used in as a context manager, or when nobody holds it any more.
+    At most 1,000 wait to be taken, of 16 MiB together unless it is one; beyond that the oldest is dropped, and `missed`
+    counts it. It ends with `close`, with the block that it is used in as a context manager, or when nobody holds it any
+    more.
     """
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
+    def __init__(self, most: int = MOST_WAITING, most_bytes: int = MOST_WAITING_BYTES) -> None:
         self.missed = 0
-        self._entries: deque[Entry] = deque()
-        self._most = most
+        self._entries: deque[tuple[Entry, int]] = deque()
+        self._bytes = 0
+        self._most, self._most_bytes = most, most_bytes
         self._news = asyncio.Event()
         self._closed = False
 
-    def put(self, entry: Entry) -> None:
-        """Hand on an entry that has closed; the journal's business."""
+    def put(self, entry: Entry, size: int) -> None:
+        """Hand on an entry that has closed, of so many bytes; the journal's business."""
         if self._closed:
             return
-        if len(self._entries) >= self._most:
-            self._entries.popleft()
+        self._entries.append((entry, size))
+        self._bytes += size
+        while len(self._entries) > self._most or (self._bytes > self._most_bytes and len(self._entries) > 1):
+            self._take()
             self.missed += 1
-        self._entries.append(entry)
         self._news.set()
+
+    def _take(self) -> Entry:
+        entry, size = self._entries.popleft()
+        self._bytes -= size
+        return entry
 
     def close(self) -> None:
         """Get no more; what was waiting goes, and whoever waits for the next is let go."""
         self._closed = True
         self._entries.clear()
+        self._bytes = 0
         self._news.set()
 
     def __enter__(self) -> Subscription:
@@ -152,7 +163,7 @@ class Subscription:
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
-        return self._entries.popleft()
+        return self._take()
 
 
 class Journal:
@@ -202,7 +213,7 @@ class Journal:
         self._bytes += told
         if self._subscriptions:
             for subscription in self._subscriptions:
-                subscription.put(entry)
+                subscription.put(entry, came + told)
         self._make_room()
 
     def clear(self) -> None:
@@ -287,8 +298,27 @@ def masked_request(method: str, raw: bytes) -> bytes:
 
 
 def masked_reply(method: str, raw: bytes) -> bytes:
-    """A reply as it may be kept: as it is, or without the credentials in it."""
-    return _masked_message(METHODS[method].output, raw) if method.startswith(_IAM) else raw
+    """A reply as it may be kept: as it is, or without the credentials in it, the signatures of URLs among them."""
+    if method.startswith(_IAM):
+        return _masked_message(METHODS[method].output, raw)
+    return _unsigned(METHODS[method].output, raw) if method.startswith(_DATASETS) and method in METHODS else raw
+
+
+def _unsigned(cls: type[Any], raw: bytes) -> bytes:
+    message = cls.FromString(raw)
+    _mask_signatures(message)
+    masked_bytes: bytes = message.SerializeToString(deterministic=True)
+    return masked_bytes
+
+
+def _mask_signatures(message: Any) -> None:
+    """Mask the signature of every URL in `message`."""
+    for field_, value in message.ListFields():
+        if isinstance(value, str):
+            setattr(message, field_.name, mask_signature(value))
+        elif field_.message_type is not None and not field_.message_type.GetOptions().map_entry:
+            for inner in (value,) if hasattr(value, "ListFields") else value:
+                _mask_signatures(inner)
 
 
 def _masked_message(cls: type[Any], raw: bytes) -> bytes:

@@ -20,6 +20,17 @@ SECRETS = frozenset(
 """Keys of metadata that hold credentials: those of the API, of the emulator, and what programs send along."""
 
 
+SIGNATURE = "X-Amz-Signature"
+"""What signs a presigned URL, in its query: who has it may do what the URL is for."""
+
+
+def mask_signature(text: str) -> str:
+    """`text` with the signature of a presigned URL masked, if it is one."""
+    before, name, rest = text.partition(f"{SIGNATURE}=")
+    signature, more, after = rest.partition("&")
+    return f"{before}{name}{mask(signature)}{more}{after}" if name else text
+
+
 def mask(value: str | bytes) -> str:
     """A credential, masked: a known scheme stays, of the secret the first four characters and `****`."""
     text = value if isinstance(value, str) else value.decode("latin-1")

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from .clock import SECOND
+from .masking import SIGNATURE
 from .seed import Seed
 
 EXPIRES = 86_399
 """Seconds for which a URL is good (recorded)."""
 
-SIGNATURE = "X-Amz-Signature"
 SESSION = "X-Emulator-Session"
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _TIME = "%Y%m%dT%H%M%SZ"

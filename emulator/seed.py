@@ -7,10 +7,11 @@ snapshot of the emulator's state needs counters alone.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import TypeVar
+
+from .digests import blake2b
 
 _T = TypeVar("_T")
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
@@ -26,7 +27,7 @@ class Seed:
         self._path = path
         self._steps: tuple[object, ...] = ()
         key = b"%d" % root
-        self._key = key if len(key) <= 64 else hashlib.blake2b(key).digest()
+        self._key = key if len(key) <= 64 else blake2b(key).digest()
 
     def at(self, *steps: object) -> Seed:
         """The seed for a narrower purpose, e.g. `seed.at(session, rule, index)`."""
@@ -49,7 +50,7 @@ class Seed:
     def bits(self, *steps: object) -> bytes:
         """32 bytes that depend on the root, this path and `steps`, and on nothing else."""
         path = _path(self.path, steps)
-        return hashlib.blake2b(path, digest_size=32, key=self._key).digest()
+        return blake2b(path, digest_size=32, key=self._key).digest()
 
     def fraction(self, *steps: object) -> float:
         """A number in [0, 1)."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import json
 import logging
 import os
 import threading
@@ -19,10 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .addresses import reachable
 from .call import Call
 from .clock import SECOND, Clock, Monotonic
-from .config import Config, from_values
+from .config import OPTIONS, Config, from_values
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
 from .gates import Handler, auth, checking, fault, guarded, idempotency, quota, reading, recall, validation
@@ -75,7 +75,7 @@ class Emulator(Steering):
     """
 
     def __init__(self, fixtures: Any = (), **options: Any) -> None:
-        for name in (f.name for f in dataclasses.fields(Config) if f.metadata.get("serve_only") and f.name in options):
+        for name in (name for name, one in OPTIONS.items() if one.serve_only and name in options):
             raise UsageError(f"{name}: only `fm-emulator serve` has it; leave it out")
         self._set_up(from_values({"port": 0, "fixtures": fixtures, **options}))
 
@@ -192,7 +192,8 @@ class Emulator(Steering):
         def application(under_way: set[asyncio.Task[Any]]) -> Any:
             from .http.app import application
 
-            return application(lambda: self.sessions, under_way, self._exposed if self._metrics is not None else None)
+            exposed = self._exposed if self._metrics is not None else None
+            return application(lambda: self.sessions, under_way, exposed, self.config.token)
 
         http, config = Listener(application), self.config
         free = 0 if config.port == 0 else None
@@ -260,7 +261,7 @@ class Emulator(Steering):
         Raises FixtureError.
         """
         kept = {name: getattr(self.config, name) for name in _OF_THE_PLACE}
-        config = dataclasses.replace(config, **kept)
+        config = config.altered(**kept)
         sessions = Sessions(Shared(load(config.fixtures) if book is None else book), config)
 
         def work() -> None:
@@ -455,7 +456,7 @@ def places(emulator: Emulator) -> dict[str, Any]:
 
 def write_ready_file(path: str, emulator: Emulator) -> None:
     """Tell where the emulator serves, as JSON, in one step so that no reader sees half of it."""
-    text = json.dumps(places(emulator)) + "\n"
+    text = msgspec.json.encode(places(emulator)).decode() + "\n"
     temporary = Path(f"{path}.{os.getpid()}.new")
     try:
         temporary.write_text(text, encoding="utf-8")

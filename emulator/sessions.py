@@ -64,14 +64,13 @@ OWN, FILES = "session", "files"
 
 
 class Shared:
-    """The rules that sessions share: what the files say. `kept` bounds the answers kept for calls to come, `error`
-    tells why the last reload was refused, `pausing` whether rules of any session have ever let a stream pause, at its
-    end perhaps.
+    """The rules that sessions share: what the files say. `kept` are the answers kept for calls to come, `error` tells why
+    the last reload was refused, `pausing` whether rules of any session let a stream pause, at its end perhaps.
     """
 
     def __init__(self, book: Book) -> None:
         self.kept = Kept()
-        self.pausing = False
+        self._pausing: set[str] = set()  # sessions, by id, whose own rules do
         self.book = book
         self.error = ""
 
@@ -82,8 +81,13 @@ class Shared:
 
     @book.setter
     def book(self, book: Book) -> None:
-        self._book = book
-        self.pausing |= book.pausing
+        self._book, self._pauses = book, book.pausing
+        self.pausing = self._pauses or bool(self._pausing)
+
+    def lies_over(self, session: str, pausing: bool) -> None:
+        """What that session lays over the rules of the files lets streams pause, or doesn't."""
+        (self._pausing.add if pausing else self._pausing.discard)(session)
+        self.pausing = self._pauses or bool(self._pausing)
 
 
 class Session:
@@ -234,8 +238,8 @@ class Session:
         self._restack()
 
     def _restack(self) -> None:
-        self._book = None
-        self.home.pausing |= self.book.pausing
+        self._book, files = None, self.home.book
+        self.home.lies_over(self.id, any(layer.book.pausing for layer in self.layers if layer.book is not files))
 
     def owns(self, id: str) -> bool:
         """Whether that is the id of an operation, a batch task or a dataset which this session has."""
@@ -483,5 +487,6 @@ class Sessions:
     def _drop(self, id: str, why: str) -> None:
         session = self._all.pop(id)
         session.over = why
+        self.shared.lies_over(id, False)
         session.clock.close(Status(Code.CANCELLED, f"the session {id} is over"))
         session.let_go()

@@ -767,7 +767,23 @@ async def test_who_waits_for_a_signal_is_let_go_when_the_clock_closes() -> None:
     signal.give()
 
 
-async def test_a_clock_that_has_run_past_the_year_9999_refuses_to_go_back_as_any_other() -> None:
-    clock = Clock(END, speed=1)
-    with pytest.raises(ValueError, match="it is past the year 9999, and 2001-09-09T01:46:40"):
+STANDS = "the clock has come to the end of the year 9999, where timestamps end, and stands still; reset it"
+
+
+async def test_a_clock_that_runs_to_the_end_of_the_year_9999_stands_there(patience: list[str]) -> None:
+    patience.append(STANDS)
+    clock = Clock(END - SECOND, speed=1_000_000)
+    await clock.until(END - 1)
+    assert (clock.now(), clock.frozen) == (END - 1, True)
+    with pytest.raises(ValueError, match=r"it is 9999-12-31T23:59:59\.999999.*, and 2001-09-09T01:46:40"):
         await clock.advance_to(1_000_000_000 * SECOND)
+    clock.set(NOON, False, 1)
+    assert not clock.frozen
+    assert NOON <= clock.now() < NOON + 100 * SECOND
+
+
+async def test_nobody_waits_for_what_is_past_the_year_9999() -> None:
+    clock = frozen(END - 60 * SECOND)
+    with pytest.raises(Status, match=r"FAILED_PRECONDITION: this would be past the year 9999, .*; reset it"):
+        await clock.until(clock.now() + 60 * SECOND)
+    assert clock.sleepers == 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from emulator.content import MOST_IN_MEMORY, Room, Store, Writer
+from emulator.folders import LOCK
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ def test_nothing_is_left_of_what_a_full_disk_does_not_take(tmp_path: Path, monke
     monkeypatch.setattr(Writer, "finish", full)
     with pytest.raises(OSError, match="No space"):
         store.kept(b"x" * (MOST_IN_MEMORY + 1))
-    assert [list(folder.iterdir()) for folder in tmp_path.iterdir()] == [[]]
+    assert [[path.name for path in folder.iterdir()] for folder in tmp_path.iterdir()] == [[LOCK]]
     store.close()
 
 

@@ -309,6 +309,21 @@ async def test_a_slow_subscriber_loses_the_oldest_and_is_told_how_many() -> None
         assert (await anext(closing)).id == "c3"
 
 
+async def test_what_waits_for_a_slow_subscriber_is_bounded_in_bytes_too() -> None:
+    journal = Journal()
+    large = LIMIT_BYTES // 4
+    with journal.subscribe() as closing:
+        for n in range(6):
+            journal.add(entry(n, request=bytes(large)))
+        assert closing.missed == 3
+        assert (await anext(closing)).id == "c3"
+        journal.add(entry(6, request=bytes(2 * LIMIT_BYTES)))
+        assert closing.missed == 5
+        assert (await anext(closing)).id == "c6"
+        journal.add(entry(7))
+        assert ((await anext(closing)).id, closing.missed) == ("c7", 5)
+
+
 async def test_a_subscription_that_ends_lets_its_reader_go_and_takes_no_more() -> None:
     journal = Journal()
     with journal.subscribe() as closing:

@@ -15,6 +15,8 @@ ROOMS = (
         "errors",
         "wording",
         "clock",
+        "digests",
+        "folders",
         "seed",
         "config",
         "installation",

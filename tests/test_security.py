@@ -293,7 +293,8 @@ def places(emulator: Emulator, client: Client) -> dict[str, str]:
     told["snapshot"] = emulator.snapshot().decode()
     watched = Controller(client, token=SECRET).watch(past=True)
     told["watch"] = str(next(iter(watched)))
-    told["metrics"] = httpx.get(f"http://{emulator.http_target}/metrics").text
+    shown = {"Authorization": f"Bearer {SECRET}"}
+    told["metrics"] = httpx.get(f"http://{emulator.http_target}/metrics", headers=shown).text
     return told
 
 
@@ -326,6 +327,19 @@ def test_what_a_url_was_signed_with_is_not_logged(
     assert "PUT /ai-fomo-drafts-prod/" in logged(caplog)
     assert signature not in logged(caplog)
     assert "X-Amz" not in logged(caplog)
+
+
+def test_what_a_url_was_signed_with_is_masked_in_the_journal(serve: Serve, connect: Connect) -> None:
+    emulator = serve()
+    client = connect(emulator)
+    datasets = Datasets(emulator, client)
+    id_ = datasets.create()
+    url = datasets.upload_url(id_, 5)
+    signature = httpx.URL(url).params["X-Amz-Signature"]
+    kept = emulator.calls()[-1].replies[0].upload_url
+    assert kept == url.replace(signature, f"{signature[:4]}****")
+    for place, told in places(emulator, client).items():
+        assert signature not in told, place
 
 
 def test_an_address_that_is_none_of_ours_is_refused_in_a_sentence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -40,7 +41,18 @@ def freeze(remote: Remote, at: str | None, as_json: bool) -> None:
     _tell(remote.ask("FreezeClock", _LONGEST, **fields), as_json)
 
 
-@command.command("advance")
+class _Forwards(click.Command):
+    """`advance`: what looks like a number below 0 is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        back = next((arg for arg in args if re.match(r"-[\d.]", arg)), None)
+        if back is not None:
+            text = f"the clock doesn't go back, so not by {back}; `fm-emulator reset clock` puts it to its start"
+            raise UsageError(f"advance: {text}")
+        return super().parse_args(ctx, args)
+
+
+@command.command("advance", cls=_Forwards)
 @click.argument("by", metavar="DURATION")
 @json_option
 @remote_options

@@ -6,7 +6,6 @@ variables.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..config import ENVIRONMENT_PREFIX, Config
+from ..config import ENVIRONMENT_PREFIX, OPTIONS, Option
 from ..errors import FixtureError, UsageError
 from . import told
 
@@ -25,7 +24,7 @@ def options_of(*names: str) -> Callable[[Function], Function]:
     """Flags for these fields of `Config`; all of them if none is named."""
 
     def decorate(function: Function) -> Function:
-        for field in reversed(dataclasses.fields(Config)):
+        for field in reversed(OPTIONS.values()):
             if not names or field.name in names:
                 function = _option(field)(function)
         return function
@@ -33,24 +32,23 @@ def options_of(*names: str) -> Callable[[Function], Function]:
     return decorate
 
 
-def _option(field: dataclasses.Field[Any]) -> Callable[[Function], Function]:
-    about = field.metadata
+def _option(field: Option) -> Callable[[Function], Function]:
     flag = "--" + field.name.replace("_", "-")
     settings: dict[str, Any] = {
-        "help": about["help"],
+        "help": field.help,
         "envvar": ENVIRONMENT_PREFIX + field.name.upper(),
         "show_envvar": True,
         "default": field.default,
     }
-    if about["kind"] is bool:
+    if field.kind is bool:
         return click.option(flag, is_flag=True, **settings)
-    if about.get("many"):
+    if field.many:
         settings |= {"multiple": True, "default": None, "type": _Path() if field.name == "fixtures" else str}
-    elif "choices" in about:
-        settings |= {"type": click.Choice(about["choices"])}
+    elif field.choices:
+        settings |= {"type": click.Choice(field.choices)}
     else:
-        settings |= {"type": about["kind"], "show_default": field.default is not None}
-    return click.option(flag, field.name, metavar=about["metavar"], **settings)
+        settings |= {"type": field.kind, "show_default": field.default is not None}
+    return click.option(flag, field.name, metavar=field.metavar, **settings)
 
 
 class _Path(click.ParamType):  # type: ignore[type-arg]

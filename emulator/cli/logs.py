@@ -6,7 +6,6 @@ What is logged may quote a client, so nothing of it is acted on by a terminal, a
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import os
 import sys
@@ -62,6 +61,8 @@ class JsonFormatter(logging.Formatter):
     """One object a line: time, level, event, message, and the fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
+        import json
+
         time = datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc).isoformat(timespec="milliseconds")
         fields: dict[str, Any] = getattr(record, "fields", {})
         of_call = record.name == _CALLS and bool(fields)

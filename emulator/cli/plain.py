@@ -6,14 +6,13 @@ mistakes, switches in the environment) is left to it, so that it alone says what
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..config import ENVIRONMENT_PREFIX, Config
+from ..config import ENVIRONMENT_PREFIX, OPTIONS, Option
 
-_FIELDS = {"--" + field.name.replace("_", "-"): field for field in dataclasses.fields(Config)}
+_FIELDS = {"--" + name.replace("_", "-"): field for name, field in OPTIONS.items()}
 _LONGEST_NUMBER = 9
 
 
@@ -26,15 +25,15 @@ def options_in(arguments: Sequence[str], environment: Mapping[str, str]) -> dict
     for argument in left:
         flag, given, text = argument.partition("=")
         field = _FIELDS.get(flag)
-        if field is None or (given and field.metadata["kind"] is bool):
+        if field is None or (given and field.kind is bool):
             return None
-        if field.metadata["kind"] is bool:
+        if field.kind is bool:
             values[field.name] = True
             continue
         value = _value(field, text if given else next(left, "-"))
         if value is None:
             return None
-        values[field.name] = (*values.get(field.name, ()), value) if field.metadata.get("many") else value
+        values[field.name] = (*values.get(field.name, ()), value) if field.many else value
     for field in _FIELDS.values():
         text = environment.get(ENVIRONMENT_PREFIX + field.name.upper(), "")
         if not text or field.name in values:
@@ -42,16 +41,16 @@ def options_in(arguments: Sequence[str], environment: Mapping[str, str]) -> dict
         if field.name == "fixtures":
             values[field.name] = tuple(text.split(os.pathsep))
             continue
-        value = None if field.metadata.get("many") else _value(field, text)
+        value = None if field.many else _value(field, text)
         if value is None:
             return None
         values[field.name] = value
     return values
 
 
-def _value(field: dataclasses.Field[Any], text: str) -> str | int | None:
+def _value(field: Option, text: str) -> str | int | None:
     """What `text` says; None where that is not plain."""
-    kind, choices = field.metadata["kind"], field.metadata.get("choices")
+    kind, choices = field.kind, field.choices
     if text.startswith("-") or not text.isprintable() or (choices and text not in choices):
         return None
     if kind is str:

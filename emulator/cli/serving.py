@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..config import Config
 from ..engine.book import Book, load
 from ..errors import FixtureError, UsageError
+from ..folders import any_left, sweep
 from ..loops import run as run_in_loop
 from ..server import Emulator, places, quiet, write_ready_file
 from .logs import set_up
@@ -27,6 +27,10 @@ log = logging.getLogger("emulator")
 def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends the process at once. Raises FixtureError and UsageError."""
     set_up(config.log_level, config.log_format)
+    if config.fixtures:
+        from .unread import import_yaml
+
+        import_yaml()
     try:
         followed = _followed(config)
         emulator = Emulator.of(config)
@@ -80,6 +84,8 @@ async def _serve(emulator: Emulator, config: Config, followed: tuple[Watched, Lo
             _tell_ready(config.ready_file, emulator)
             ready = True
         _announce(emulator, config)
+        for left in await asyncio.to_thread(sweep) if any_left() else ():
+            log.info("took away %s, which an emulator that was killed had left", left, extra={"event": "swept"})
         if followed is None:
             await told.wait()
         else:
@@ -118,6 +124,8 @@ def _tell_ready(path: str, emulator: Emulator) -> None:
 
 def _tell_gone(path: str) -> None:
     """Take the ready file away, which would go on telling of a server that is gone; another server's stays."""
+    import json
+
     try:
         if json.loads(Path(path).read_bytes())["pid"] == os.getpid():
             Path(path).unlink()

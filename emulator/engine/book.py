@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from ..api import METHODS
 from ..calls import ALL_CALLS, CHATS, COMPLETIONS, METHODS_BY_CALL, OPERATIONS, TEXTS, common
 from ..chaos import Fault, compile_faults, distinct
 from ..datasets.given import Fixture
+from ..digests import blake2b
 from ..errors import FixtureError, Mistake
 from ..quotas import mistakes_in
 from ..replies.layers import merged, says_something
@@ -428,7 +428,7 @@ class _FileCompiler:
         if expect is not None:
             _check_expect(expect, self._report(*at, "expect"))
         name = spec.name or where
-        identity = spec.name or "rule-" + hashlib.blake2b(msgspec.json.encode(_plain(spec)), digest_size=8).hexdigest()
+        identity = spec.name or "rule-" + blake2b(msgspec.json.encode(_plain(spec)), digest_size=8).hexdigest()
         return Rule(
             identity,
             name,

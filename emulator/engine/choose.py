@@ -6,13 +6,13 @@ without committing it (`fm-emulator try`, `explain`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, field
 
 from ..calls import CHATS, CONVERSATIONS, MEASURES, OPERATIONS
+from ..digests import blake2b
 from ..errors import Code, Status
 from ..replies import defaults
 from ..replies.play import Play
@@ -161,7 +161,7 @@ def counter_key(rule: Rule, subject: Subject) -> str:
     if rule.per == "question" and subject.call in CONVERSATIONS:
         return "question:" + _short(subject.question.raw if subject.question is not None else "")
     if rule.per in ("question", "request"):
-        return "request:" + hashlib.blake2b(subject.raw, digest_size=16).hexdigest()
+        return "request:" + blake2b(subject.raw, digest_size=16).hexdigest()
     if rule.per == "idempotency-key":
         return "key:" + _short(subject.headers.get("idempotency-key", ""))
     return "session"
@@ -171,7 +171,7 @@ def _short(text: str) -> str:
     """`text`, or where it is long what tells it from others."""
     if len(text) <= _LONGEST_COUNTER:
         return text
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _played(rule: Rule, turn: Recipe | Status, state: State, subject: Subject, seed: Seed) -> tuple[Play, Delta]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from typing import TYPE_CHECKING, Any
@@ -61,6 +60,8 @@ def _of_file(name: str, source: Source, at: tuple[str | int, ...]) -> bytes | No
 
 
 def _in_place(rows: list[Any]) -> bytes:
+    import json
+
     return b"".join(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n" for row in rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -163,6 +162,8 @@ def revived(data: Any) -> Book:
 
 
 def _written(given: Bundle | Inline) -> _Files | _Mapping:
+    import json
+
     from ..rules.files import Inline
 
     if isinstance(given, Inline):
@@ -177,6 +178,8 @@ def _written(given: Bundle | Inline) -> _Files | _Mapping:
 
 
 def _read(one: _Files | _Mapping) -> Bundle | Inline:
+    import json
+
     from ..rules.files import Bundle, Inline
 
     if isinstance(one, _Mapping):

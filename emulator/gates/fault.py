@@ -6,7 +6,6 @@ out when its play is made, as are those of the rule that answers it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 from ..call import Answer, Call, messages_of
 from ..calls import CALLS_BY_METHOD, CONVERSATIONS
 from ..chaos import NAMES, Fault
+from ..digests import blake2b
 from ..replies.play import Play
 from ..replies.strike import Strike, combined, messages_in
 from ..rules.subject import Subject
@@ -160,7 +160,7 @@ def _key(per: str, call: Call) -> str:
     if per == "question" and name in CONVERSATIONS:
         question = Subject(name, call.message, call.request, {}).question
         asked = question.raw.encode() if question is not None else b""
-    return f"{per}:{hashlib.blake2b(asked, digest_size=16).hexdigest()}"
+    return f"{per}:{blake2b(asked, digest_size=16).hexdigest()}"
 
 
 def _worded(call: Call, error: ScriptedStatus) -> Status:

@@ -8,7 +8,6 @@ chosen.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
@@ -16,6 +15,7 @@ from .. import wording
 from ..api import METHODS
 from ..call import Answer, Call, messages_of
 from ..calls import CALLS_BY_METHOD
+from ..digests import blake2b
 from ..errors import Code, Status
 from ..idempotency import Flight, Reply
 from ..replies.metadata import laid_over
@@ -179,7 +179,7 @@ async def _again(call: Call, reply: Reply, performed: Performed) -> AsyncIterato
 
 def _whose(call: Call, key: str) -> bytes:
     """A digest of who calls, which method and under which key; of a credential nothing else is kept."""
-    found = hashlib.blake2b(digest_size=16)
+    found = blake2b(digest_size=16)
     for part in (*call.credential, call.method, key):
         raw = part.encode()
         found.update(len(raw).to_bytes(4, "big") + raw)
@@ -189,4 +189,4 @@ def _whose(call: Call, key: str) -> bytes:
 def _digest(call: Call) -> bytes:
     """A digest of what is asked; the same message may be written in several ways."""
     raw: bytes = call.message.SerializeToString(deterministic=True)
-    return hashlib.blake2b(raw, digest_size=16).digest()
+    return blake2b(raw, digest_size=16).digest()

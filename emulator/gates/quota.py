@@ -7,7 +7,6 @@ the last message is sent, the call has failed or the client has left.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
@@ -15,6 +14,7 @@ from .. import wording
 from ..api import Duration, QuotaFailure, RetryInfo
 from ..call import Answer, Call, messages_of
 from ..clock import SECOND
+from ..digests import blake2b
 from ..errors import Code, Status
 from ..journal import masked
 from ..quotas import NAMES_BY_METHOD, Limit, Refused, Slots
@@ -71,7 +71,7 @@ def _subject(call: Call, by: str) -> str:
     if by == "folder":
         return folder_of(call)[:100]
     if by == "credential":
-        return hashlib.blake2b(" ".join(call.credential).encode(), digest_size=16).hexdigest()
+        return blake2b(" ".join(call.credential).encode(), digest_size=16).hexdigest()
     return ""
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..clock import Monotonic
+from ..gates.access import same
 from ..sessions import Sessions
 from . import metadata
 from .storage import Refusal, Storage
@@ -30,10 +31,13 @@ Exposed = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 def application(
-    sessions: Callable[[], Sessions], under_way: set[asyncio.Task[Any]], exposed: Exposed | None = None
+    sessions: Callable[[], Sessions],
+    under_way: set[asyncio.Task[Any]],
+    exposed: Exposed | None = None,
+    token: str | None = None,
 ) -> web.Application:
     """Everything that is served; the tasks of requests are in `under_way` as long as they are. Metrics are there where
-    `exposed` is.
+    `exposed` is, for who shows the `token` if there is one.
     """
 
     @web.middleware
@@ -56,13 +60,18 @@ def application(
     app.add_routes(Storage(sessions).routes())
     app.add_routes(metadata.routes(sessions))
     if exposed is not None:
-        app.add_routes([web.get("/metrics", _metrics(exposed))])
+        app.add_routes([web.get("/metrics", _metrics(exposed, token))])
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
 
 
-def _metrics(exposed: Exposed) -> Handler:
+def _metrics(exposed: Exposed, token: str | None) -> Handler:
     async def metrics(request: web.Request) -> web.StreamResponse:
+        if token is not None:
+            scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not same(shown.strip(), token):
+                text = "metrics need the emulator's token: send it as Authorization: Bearer TOKEN\n"
+                return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
         body, content_type = await exposed(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 

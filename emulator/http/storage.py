@@ -20,7 +20,8 @@ from ..clock import SECOND
 from ..content import MOST_IN_MEMORY, Content, Full, Writer
 from ..datasets import UPLOADABLE, Dataset, Upload
 from ..errors import Status
-from ..presigned import EXPIRES, SESSION, SIGNATURE, read, signature
+from ..masking import SIGNATURE
+from ..presigned import EXPIRES, SESSION, read, signature
 from ..services.dataset import DRAFTS, STORED
 from ..sessions import Session, Sessions
 

@@ -6,7 +6,7 @@ alone, and little of it: what many have in common is kept once.
 """
 
 from .collection import MOST_OPERATIONS, PREFIXES, RETENTION, Operations
-from .record import Record
+from .record import Record, Tied
 from .told import DESCRIPTIONS, TOLD, error_of
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "TOLD",
     "Operations",
     "Record",
+    "Tied",
     "error_of",
 ]

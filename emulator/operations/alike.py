@@ -10,8 +10,10 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from ..replies.statuses import ScriptedStatus
-from ..replies.timeline import Timeline
+from .record import Begun
 
 T = TypeVar("T")
 
@@ -52,11 +54,18 @@ class Alike:
         """These bytes, kept once."""
         return self.kept(raw, raw, len(raw)) if raw else b""
 
-    def timeline(self, timeline: Timeline) -> Timeline:
-        """This timeline, kept once."""
-        stages = tuple((s.at, s.poll, s.status, s.done, s.total, s.completed, _told(s.error)) for s in timeline.stages)
-        faults = tuple((n, _told(fault)) for n, fault in timeline.faults.items())
-        return self.kept((timeline.given, stages, faults), timeline)
+    def begun(self, begun: Begun) -> Begun:
+        """This one, which has no more, kept once, and its timeline with it."""
+        timeline = begun.timeline
+        stages = tuple(
+            [(s.at, s.poll, s.status, s.done, s.total, s.completed, _told(s.error)) for s in timeline.stages]
+        )
+        faults = tuple([(n, _told(fault)) for n, fault in timeline.faults.items()])
+        key = begun.call, begun.account, begun.rule, begun.folder, timeline.given, stages, faults
+        if key not in self._values:  # its timeline may be its own, and whose it is will not
+            account, folder = (self.kept(text, text, len(text)) for text in (begun.account, begun.folder))
+            begun = replace(begun, account=account, folder=folder)
+        return self.kept(key, begun)
 
 
 def _told(error: ScriptedStatus | None) -> Hashable:

@@ -16,7 +16,8 @@ from ..seed import Seed
 from .alike import Alike
 from .ends import Ends
 from .pictures import Pictures
-from .record import Begun, Record, Tied
+from .record import Begun, Record
+from .record import record as new_record
 from .reply import parts
 from .told import TOLD, told
 
@@ -185,10 +186,8 @@ class Operations:
         dataset_id: str = "",
     ) -> Record:
         alike = self._alike
-        begun = Begun(call, account, play.rule, folder)
-        begun = alike.kept((call, account, play.rule, folder), begun)
-        timeline = alike.timeline(play.timeline or default_timeline(call))
-        record = (Tied if call == "completion_batch" else Record)(id, created, begun, timeline)
+        timeline = play.timeline or default_timeline(call)
+        record = new_record(id, created, alike.begun(Begun(call, account, play.rule, folder, timeline)))
         if play.metadata is not None or play.ready is not None:
             record.own().work = play
         else:
@@ -451,7 +450,7 @@ class Operations:
 
     def _expect_again(self, record: Record) -> None:
         now, more = self._clock.now(), record.more
-        moment = more.ended or record.timeline.at(record.age(now), record.polls, more.polled)
+        moment = more.ended or record.timeline.at(record.age(now), record.polls, dict(more.polled))
         if moment.done:
             self._over(record, moment)
         elif record.timeline.ends is not None:

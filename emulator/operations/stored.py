@@ -52,7 +52,7 @@ def stored(record: Record, now: int, final: bytes | None) -> StoredOperation:
         skew=more.skew,
         fetched=record.fetched,
         folder=record.folder,
-        batch=more.batch.stored() if more.batch is not None else None,
+        batch=record.batch.stored() if record.batch is not None else None,
     )
 
 
@@ -67,10 +67,10 @@ def restore(one: StoredOperation, record: Callable[..., Record]) -> Record:
     check_gets(one.polls, one.polled, timeline)
     play = restored_play(one, timeline)
     found = record(one.id, one.call, one.created, one.account, play, one.folder, one.task_id, one.dataset_id)
-    found.polls, found.fetched = one.polls, one.fetched
+    found.gets = one.polls << 1 | one.fetched
     if one.polled or one.ended is not None or one.skew:
         own = found.own()
-        own.polled, own.skew = dict(one.polled), one.skew
+        own.polled, own.skew = tuple(one.polled.items()), one.skew
         if one.ended is not None:
             own.ended = within("ended", partial(restored_end, one.ended, one.skew))
     return found

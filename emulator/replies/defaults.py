@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from typing import Any
 
@@ -48,15 +47,21 @@ def forced_tool(subject: Subject) -> completion.ToolCall | None:
 def text(subject: Subject, seed: Seed) -> str:
     """The default reply's text, in the language of the question, or JSON where JSON was asked for."""
     question = subject.question.raw if subject.question is not None else ""
-    if subject.schema is not None:
-        from .schema import value_for
-
-        return json.dumps(value_for(subject.schema, seed.at("schema")), ensure_ascii=False)
-    if subject.response_format is not None:
-        return json.dumps({"answer": _excerpt(question)}, ensure_ascii=False)
+    if subject.schema is not None or subject.response_format is not None:
+        return _json(subject, question, seed)
     results = subject.tool_results if subject.ends_in_tool_results else {}
     russian = not question.isascii() and not _CYRILLIC.isdisjoint(question)
     return (_russian if russian else _english)(subject, _excerpt(question), {k: v[-1].raw for k, v in results.items()})
+
+
+def _json(subject: Subject, question: str, seed: Seed) -> str:
+    import json
+
+    if subject.schema is None:
+        return json.dumps({"answer": _excerpt(question)}, ensure_ascii=False)
+    from .schema import value_for
+
+    return json.dumps(value_for(subject.schema, seed.at("schema")), ensure_ascii=False)
 
 
 def _russian(subject: Subject, question: str, results: dict[str, str]) -> str:

@@ -6,9 +6,9 @@ cosine between two vectors is about the likeness of the texts. Documents and que
 
 from __future__ import annotations
 
-import hashlib
 from math import isqrt
 
+from ..digests import blake2b
 from .likeness import features
 
 DIM = 256
@@ -26,7 +26,7 @@ def vector(text: str, dim: int | None = None) -> list[float]:
     dim = DIM if dim is None else max(1, min(dim, MOST_DIM))
     sums = [0] * dim
     for feature, weight in features(text).items():
-        bits = int.from_bytes(hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+        bits = int.from_bytes(blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest(), "little")
         for _ in range(_PLACES):
             sums[(bits >> 1 & 0x7FFFFFFF) % dim] += weight if bits & 1 else -weight
             bits >>= 32

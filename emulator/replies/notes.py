@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..api import plain_struct
@@ -42,6 +41,8 @@ def notes_on(final: Any, subject: Subject, content: str | None) -> list[str]:
 
 
 def _json_notes(text: str, schema: dict[str, Any]) -> list[str]:
+    import json
+
     from .schema import mismatch
 
     try:

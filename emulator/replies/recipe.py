@@ -8,7 +8,6 @@ what depends on the request.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -241,8 +240,8 @@ class _Compiler:
             return self._template(value, "json")
         dynamic = compile_value(value, self.known, self._below("json")) if self.templates else None
         if dynamic is None:
-            return json.dumps(value, ensure_ascii=False)
-        return lambda context: json.dumps(dynamic(context), ensure_ascii=False)
+            return _json(value)
+        return lambda context: _json(dynamic(context))
 
     def _tool_calls(self) -> Callable[[Context], list[completion.ToolCall]]:
         makers: list[Callable[[Context], completion.ToolCall]] = []
@@ -398,7 +397,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (dict, list, bool)) or value is None:
-        return json.dumps(value, ensure_ascii=False)
+        return _json(value)
     return str(value)
 
 
@@ -410,3 +409,9 @@ def _filler(n: int) -> str:
     words = (f" {word}" if word not in ",." else word for word in _WORDS)
     unit = [piece for word in words for piece in tokens.split(word)]
     return "".join(unit[i % len(unit)] for i in range(n)).lstrip()
+
+
+def _json(value: Any) -> str:
+    import json  # which few rules need
+
+    return json.dumps(value, ensure_ascii=False)

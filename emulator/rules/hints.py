@@ -6,7 +6,6 @@ place in the text that it is about, for the excerpt to show.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -29,6 +28,8 @@ NONE: Advice = ("", 0)
 
 def quote(text: str, place: int = 0, width: int = WIDTH) -> str:
     """`text` in double quotes, control characters escaped; of a long one, `width` characters around `place`."""
+    import json
+
     if len(text) <= width:
         return json.dumps(text, ensure_ascii=False)
     start = min(max(0, place - width // 3), len(text) - width)

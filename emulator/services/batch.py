@@ -19,7 +19,7 @@ from ..engine.results import TASK_TYPE
 from ..engine.rows import Fork
 from ..errors import Code, Status
 from ..gates import Handler
-from ..operations import Record
+from ..operations import Record, Tied
 from ..replies.statuses import ScriptedStatus
 from ..replies.timeline import Stage, Timeline
 from ..rules.model_uri import Model
@@ -58,6 +58,7 @@ async def _create(call: Call) -> AsyncIterator[bytes]:
     await begin(play, call)
     session.datasets.make_room()  # for the result; nothing has begun where there is none
     record = started(call, play, index, generation)
+    assert isinstance(record, Tied)
     work = record.batch = Batch(record, request, fork, source, session.datasets.store)
     work.logged = call.header("x-data-logging-enabled") == "true"
     session.datasets.add(_result(record, work))

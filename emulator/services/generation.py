@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from ..call import Call
+from ..call import Answer, Call
 from ..calls import CALLS_BY_METHOD, METHODS_BY_CALL
 from ..errors import Code, Status
 from ..gates import Handler
@@ -21,13 +21,27 @@ def handlers() -> Mapping[str, Handler]:
     return {METHODS_BY_CALL[name]: _create for name in ("completion_async", "generate_image")}
 
 
-async def _create(call: Call) -> AsyncIterator[bytes]:
-    generation = call.session.generation
-    call.session.operations.make_room()  # nothing has counted where there is none
+def _create(call: Call) -> Answer:
+    session = call.session
+    session.operations.make_room()  # nothing has counted where there is none
     play, index = decide(call)
+    if play.delay or play.strike is not None:
+        return _later(call, play, index, session.generation)
+    call.at = session.clock.now()
+    if play.failure is not None:
+        raise play.failure
+    return _begun(call, play, index, session.generation)
+
+
+async def _later(call: Call, play: Play, index: str, generation: int) -> AsyncIterator[bytes]:
     await begin(play, call)
+    yield _begun(call, play, index, generation)
+
+
+def _begun(call: Call, play: Play, index: str, generation: int) -> bytes:
     record = started(call, play, index, generation)
-    yield call.session.operations.message(record).SerializeToString()
+    raw: bytes = call.session.operations.message(record).SerializeToString()
+    return raw
 
 
 def started(call: Call, play: Play, index: str, generation: int) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from ..call import Call, parsed
+from ..call import Answer, Call, parsed
 from ..gates import Handler
 from ..operations import Record
 
@@ -16,25 +16,31 @@ def handlers() -> Mapping[str, Handler]:
     return {_SERVICE + "Get": _get, _SERVICE + "Cancel": _cancel}
 
 
-async def _get(call: Call) -> AsyncIterator[bytes]:
+def _get(call: Call) -> Answer:
     id_ = call.entry.operation_id = parsed(call).operation_id
     session = call.session
     record = session.operations.get(id_)
     session.habits.polled(call.entry, id_, record.polls + 1, record.fetched)
     record, asked = session.operations.poll(id_)
     # What this Get tells was settled by the poll, however long a picture takes to draw.
-    yield await _told(call, record, asked)
+    return _told(call, record, asked)
 
 
-async def _cancel(call: Call) -> AsyncIterator[bytes]:
+def _cancel(call: Call) -> Answer:
     id_ = call.entry.operation_id = parsed(call).operation_id
-    yield await _told(call, call.session.operations.cancel(id_))
+    return _told(call, call.session.operations.cancel(id_))
 
 
-async def _told(call: Call, record: Record, asked: int | None = None) -> bytes:
+def _told(call: Call, record: Record, asked: int | None = None) -> Answer:
     call.entry.rule = record.rule
     operations = call.session.operations
     if operations.slow(record, asked):
-        await operations.drawn(record)
+        return _drawn(call, record, asked)
     raw: bytes = operations.message(record, asked).SerializeToString()
     return raw
+
+
+async def _drawn(call: Call, record: Record, asked: int | None) -> AsyncIterator[bytes]:
+    operations = call.session.operations
+    await operations.drawn(record)
+    yield operations.message(record, asked).SerializeToString()

@@ -35,6 +35,9 @@ OPTIONS = (
     ("grpc.absolute_max_metadata_size", MOST_METADATA),
 )
 
+_OFTEN = ("yandex.cloud.ai.foundation_models.", "yandex.cloud.operation.")
+"""How the services begin whose methods gRPC is told of: for each it has 5 KB and a task ready from the start."""
+
 _NOTHING = Status(Code.UNAVAILABLE, "the stream ended before its first message")
 """What a stream without messages ends with where that fault was laid over while the call was under way already."""
 
@@ -52,7 +55,7 @@ class Server:
         self._secure = False
         by_service: dict[str, dict[str, Any]] = {}
         for method in METHODS.values():
-            if method.service in services:
+            if method.service in services and method.service.startswith(_OFTEN):
                 by_service.setdefault(method.service, {})[method.name] = self._handler(method.path)
         for service, handlers in by_service.items():
             register = getattr(self._server, "add_registered_method_handlers", None)
@@ -246,7 +249,9 @@ class _Completion:
 
 
 class _Everything(grpc.GenericRpcHandler):
-    """Answers what isn't registered as well, so that a mistyped method gets a hint and a journal entry."""
+    """Answers what isn't registered as well, what is rarely called and what there isn't: a mistyped method gets a hint
+    and a journal entry.
+    """
 
     def __init__(self, known: Mapping[str, Mapping[str, Any]], make: Callable[[str], Any]) -> None:
         self._known = {f"/{service}/{name}": h for service, handlers in known.items() for name, h in handlers.items()}
@@ -255,7 +260,11 @@ class _Everything(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         path = handler_call_details.method
         known = self._known.get(path)
-        return known if known is not None else self._make(path)
+        if known is None:
+            known = self._make(path)
+            if path in METHODS:
+                self._known[path] = known
+        return known
 
 
 async def _only(call: Call, answer: Answer) -> bytes:

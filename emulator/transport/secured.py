@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from pathlib import Path
 
 from .. import tls
 from ..addresses import check_free, on_every_loopback
 from ..config import Config
 from ..errors import UsageError
+from ..folders import Folder
 from .engines import Server
 
 
@@ -18,7 +18,7 @@ class Secured:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Folder | None = None
         if config.tls_cert is not None and config.tls_key is not None:
             self.identity = tls.given(config.tls_cert, config.tls_key)
             return
@@ -26,10 +26,10 @@ class Secured:
         if folder is None:
             tls.check_available()
             try:
-                self._folder = tempfile.TemporaryDirectory(prefix="fm-emulator-tls-", ignore_cleanup_errors=True)
+                self._folder = Folder("tls")
             except OSError as failed:
                 raise UsageError(f"tls: there is no folder to write certificates to: {failed}; give tls_dir") from None
-            folder = self._folder.name
+            folder = str(self._folder.path)
         try:
             self.identity = tls.own(Path(folder), _names(config), _more_names(config))
         except BaseException:
@@ -48,7 +48,7 @@ class Secured:
     def close(self) -> None:
         """Take the folder away, if it is its own."""
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.remove()
 
 
 def _names(config: Config) -> tuple[str, ...]:

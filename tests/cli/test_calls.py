@@ -15,7 +15,7 @@ import pytest
 from wire.client import asking, embedding
 
 from emulator import Emulator
-from emulator.journal import Subscription
+from emulator.journal import LIMIT_BYTES, Subscription
 
 if TYPE_CHECKING:
     from conftest import Connect, Serve
@@ -212,7 +212,7 @@ def test_following_without_json_is_a_table_that_grows(asked: Emulator, connect: 
 def test_following_too_slowly_tells_how_many_calls_are_left_out(
     serve: Serve, connect: Connect, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Subscription.__init__, "__defaults__", (10,))  # how many may wait
+    monkeypatch.setattr(Subscription.__init__, "__defaults__", (10, LIMIT_BYTES))  # how many may wait
     emulator = serve()
     client = connect(emulator)
     client.complete(asking("Привет"))

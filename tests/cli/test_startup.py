@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NEVER = {
     *("aiohttp", "click", "cryptography", "jinja2", "jsonschema", "PIL", "pyarrow", "regex", "rich"),
-    *("difflib", "pickle", "shlex", "tempfile", "fractions", "xml.etree"),
+    *("dataclasses", "difflib", "fractions", "hashlib", "json", "pickle", "shlex", "tempfile", "xml.etree"),
     *("google.protobuf.descriptor_pool", "google.protobuf.json_format", "google.protobuf.text_format"),
     *("google.protobuf.internal.python_message", "grpc_reflection.v1alpha"),
     *("emulator.batches", "emulator.cli.commands", "emulator.control", "emulator.presigned", "emulator.snapshots"),

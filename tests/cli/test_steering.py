@@ -159,6 +159,11 @@ def test_waiting_for_sleepers_returns_when_they_are_there_or_says_how_many_are(o
     ("arguments", "sentence"),
     [
         (["advance", "72"], "fm-emulator: advance: `72` needs a unit: 20ms, 2s, 5m, 72h\n"),
+        (
+            ["advance", "-1h"],
+            "fm-emulator: advance: the clock doesn't go back, so not by -1h; "
+            "`fm-emulator reset clock` puts it to its start\n",
+        ),
         (["freeze", "--at", "noon"], "fm-emulator: at: 'noon' is not a time; write it like 2026-01-31T12:00:00Z\n"),
         (["run", "--speed", "0"], "fm-emulator: speed: 0 must be more than 0 and at most 1000000\n"),
         (["wait", "1", "--timeout", "0"], "fm-emulator: timeout: 0 must be more than 0 seconds\n"),

@@ -42,7 +42,7 @@ def begin(serve: Serve, connect: Connect) -> Begin:
 def files(datasets: Datasets) -> list[Path]:
     """What the emulator has on its disk."""
     folder = datasets.emulator.sessions.default.datasets.store._folder
-    return sorted(folder.iterdir()) if folder is not None else []
+    return folder.files() if folder is not None else []
 
 
 # -- uploads

@@ -141,7 +141,7 @@ def test_datasets_and_tasks_are_their_folders(serve: Serve, connect: Connect) ->
 def files(batches: Batches) -> list[Path]:
     """What the emulator has on its disk."""
     folder = batches.emulator.sessions.default.datasets.store._folder
-    return sorted(folder.iterdir()) if folder is not None else []
+    return folder.files() if folder is not None else []
 
 
 LONG = [hashlib.shake_256(b"%d" % n).hexdigest(70_000) for n in range(10)]

@@ -507,6 +507,6 @@ def test_a_gone_session_takes_its_files_along(serve: Serve, connect: Connect) ->
     datasets.upload(id_, lines(*["слово " * 1000] * 200))
     folder = emulator.sessions.get("a").datasets.store._folder  # type: ignore[union-attr]
     assert folder is not None
-    assert list(folder.iterdir())
+    assert folder.files()
     emulator.place.do(lambda: emulator.sessions.delete("a"))
-    assert not folder.exists()
+    assert not folder.path.exists()

@@ -16,6 +16,7 @@ from emulator.api import (
     GetOperationRequest,
 )
 from emulator.clock import Monotonic
+from emulator.engine.book import load
 
 from .client import DATASET, STORED, Client, asking, eventually
 from .control import Controller
@@ -244,3 +245,30 @@ def test_there_is_a_limit_to_sessions_and_the_refusal_says_what_to_do(serve: Ser
     assert refused.text == ("there are 3 sessions in use; delete some, lower --session-idle, or raise --max-sessions")
     Controller(client).do("DeleteSession", id="s0")
     assert client.complete(asking("а"), metadata=named("more")).code == "OK"
+
+
+def test_streams_may_pause_as_long_as_there_are_rules_that_let_them(serve: Serve) -> None:
+    pausing = {"reply": {"text": "раз два", "stream": {"stall": {"after": 1, "for": "1ms"}}}}
+    emulator = serve()
+    shared = emulator.sessions.shared
+
+    def lay(where: Any) -> Any:
+        return where.add({"rules": [pausing]})
+
+    assert not shared.pausing
+    first, second = lay(emulator), lay(emulator.session("a"))
+    assert shared.pausing
+    first.remove()
+    assert shared.pausing
+    second.remove()
+    assert not shared.pausing
+    lay(emulator.session("a"))
+    emulator.place.do(lambda: emulator.sessions.delete("a"))
+    assert not shared.pausing
+    lay(emulator)
+    emulator.reset()
+    assert not shared.pausing
+    pauses, plain = (load([{"rules": [rule]}]) for rule in (pausing, {"reply": {"text": "раз"}}))
+    for book, does in ((pauses, True), (plain, False)):
+        emulator.place.do(lambda book=book: setattr(shared, "book", book))
+        assert shared.pausing is does
