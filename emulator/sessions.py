@@ -64,8 +64,8 @@ OWN, FILES = "session", "files"
 
 
 class Shared:
-    """The rules that sessions share: what the files say. `kept` are the answers kept for calls to come, `error` tells why
-    the last reload was refused, `pausing` whether rules of any session let a stream pause, at its end perhaps.
+    """The rules that sessions share: what the files say. `kept` are answers for calls to come, `error` tells why the
+    last reload was refused, `pausing` whether rules of any session let a stream pause, at its end perhaps.
     """
 
     def __init__(self, book: Book) -> None:
