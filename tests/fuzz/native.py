@@ -46,7 +46,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _answer(call: Call) -> Answer:
-    """By what the request begins with: its bytes at once, a refusal, messages in turn, or messages that take a while."""
+    """By what the request begins with: its bytes at once, a refusal, messages in turn, or later."""
     if call.deadline is not None:
         assert call.deadline >= 0
     call.headers.append(("x-request-id", "1"))
