@@ -8,7 +8,6 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from ...call import Call
 from ...clock import Monotonic
@@ -51,6 +50,7 @@ from .frames import (
     Error,
 )
 from .request import Kind, Request
+from .sending import Sending
 from .stream import STOPPED, Requests, Stream
 
 log = logging.getLogger("emulator")
@@ -62,10 +62,6 @@ _GREETING = frames.settings(
 ) + frames.wider(0, CONNECTION_WINDOW - DEFAULT_WINDOW)
 _AGREED = frames.frame(frames.SETTINGS, frames.ACK, 0)
 
-_STATUS_200 = b"\x88"
-_OPENING = _STATUS_200 + hpack.literal(b"content-type", b"application/grpc")
-_WELL = hpack.literal(b"grpc-status", b"0")
-_WELL_KIND = len(_WELL) << 8 | HEADERS
 _TURNED_AWAY = b"this port speaks gRPC; HTTP is served on another\n"
 _TURNING_AWAY = hpack.block([(b":status", b"415"), (b"content-type", b"text/plain")])
 _UNREAD = Status(
@@ -85,12 +81,11 @@ class Serving:
         self.closed = False
 
 
-class Connection(asyncio.Protocol):
+class Connection(Sending):
     """One client's connection.
 
-    `window` is what may be sent on it, `initial` what may on a new stream, `most_frame` how large frames may be;
-    `held`, `unsent` the bytes of requests and replies that wait; `waiting` has the streams with something to send,
-    whose turn comes when there is room; `running` those that a task answers, until it has ended.
+    `held` are the bytes of requests that wait for somebody; `running` has the streams that a task answers, until it has
+    ended.
     """
 
     __slots__ = (
@@ -105,36 +100,23 @@ class Connection(asyncio.Protocol):
         "_mistakes",
         "_number",
         "_once",
-        "_out",
-        "_over",
-        "_paused",
         "_peer",
         "_pieces",
-        "_queued",
         "_ready",
         "_reset",
         "_rest",
-        "_scheduled",
         "_serving",
         "_stopped_reading",
         "_streams",
-        "_transport",
         "_version",
         "_wider",
         "held",
-        "initial",
-        "loop",
-        "most_frame",
         "running",
-        "unsent",
-        "waiting",
-        "window",
     )
 
     def __init__(self, serving: Serving) -> None:
+        super().__init__()
         self._serving = serving
-        self.loop = asyncio.get_running_loop()
-        self._transport: Any = None
         self._peer = ""
         # reading
         self._rest = b""
@@ -148,23 +130,14 @@ class Connection(asyncio.Protocol):
         self._block: bytearray | None = None  # a header block of which more is to come
         self._number = self._flags = self._pieces = 0
         self._ready: list[tuple[Stream, bytes]] = []
+        self._stopped_reading = self._wider = False
         self._reset: deque[int] | None = None
         self._mistakes = 0
-        # writing
-        self._out: list[bytes] = []
-        self._queued = 0
-        self._scheduled = False
-        self._paused = self._stopped_reading = False
-        self._wider = False
-        self.window = self.initial = DEFAULT_WINDOW
-        self.most_frame = DEFAULT_FRAME
         # calls
         self._streams: dict[int, Stream] = {}
         self.running: set[Stream] = set()
-        self.waiting: dict[Stream, None] = {}
-        self.held = self.unsent = 0
+        self.held = 0
         self._ending = False  # no new calls are taken
-        self._over = False  # nothing is read any more
 
     # -- what the loop tells
 
@@ -192,9 +165,6 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         return False
-
-    def pause_writing(self) -> None:
-        self._paused = True
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -690,23 +660,6 @@ class Connection(asyncio.Protocol):
             stream.due(call.deadline - Monotonic.now())
         return stream
 
-    def opening(self, number: int, call: Call | None) -> bytes:
-        """The header of a reply."""
-        block = _OPENING
-        if call is not None and call.headers:
-            block += hpack.block(wire.fields(call.headers))
-        return frames.header(number, block, self.most_frame)
-
-    def ending(self, number: int, call: Call) -> bytes:
-        """The trailers of a reply that ends well."""
-        if not call.trailers:
-            return HEAD.pack(_WELL_KIND, END_STREAM | END_HEADERS, number) + _WELL
-        return frames.header(number, hpack.block(wire.well(call.trailers)), self.most_frame, END_STREAM)
-
-    def failing(self, number: int, status: Status) -> bytes:
-        """The trailers of a reply that ends with `status`."""
-        return frames.header(number, hpack.block(wire.trailers(status)), self.most_frame, END_STREAM)
-
     def over(self, stream: Stream) -> None:
         """A stream has been answered: its last frame is written."""
         if stream.closed:
@@ -762,48 +715,6 @@ class Connection(asyncio.Protocol):
             self._reset = deque(maxlen=MOST_RESET)
         self._reset.append(number)
         self.write(frames.reset(number, error))
-
-    # -- writing
-
-    @property
-    def full(self) -> bool:
-        """Whether what is to be sent has to wait for its turn."""
-        return self._paused or self._queued >= MOST_QUEUED
-
-    def write(self, piece: bytes, size: int = 0) -> None:
-        """Send `piece` soon, with all else that is written until then; `size` bytes of it are data."""
-        if self._over:
-            return
-        self._out.append(piece)
-        self._queued += size
-        if not self._scheduled:
-            self._scheduled = True
-            self.loop.call_soon(self._flush)
-
-    def schedule(self) -> None:
-        """What waits has its turn soon."""
-        if not self._scheduled:
-            self._scheduled = True
-            self.loop.call_soon(self._flush)
-
-    def widen(self, number: int, by: int) -> None:
-        """Let the client send more."""
-        self.write(frames.wider(number, by))
-
-    def _flush(self) -> None:
-        waiting, out = self.waiting, self._out
-        while waiting and self.window > 0 and not self._paused and self._queued < MOST_QUEUED:
-            stream = next(iter(waiting))
-            del waiting[stream]
-            stream.push()
-        self._scheduled = False
-        self._queued = 0
-        if out:
-            whole = b"".join(out) if len(out) > 1 else out[0]
-            out.clear()
-            self._transport.write(whole)
-        if waiting and self.window > 0 and not self._paused:
-            self.schedule()
 
     # -- the end
 
