@@ -30,11 +30,12 @@ _BESIDE = 1024
 
 
 class Lasting(Struct, frozen=True):
-    """An answer: its serialized `messages`, and what there is to be noted of it. `play` is set for streams."""
+    """An answer to `request`: its serialized `messages`, and what is to be noted of it. `play` is set for streams."""
 
     kind: str
     rule: str
     delta: Delta
+    request: bytes
     messages: tuple[bytes, ...]
     play: Play | None = None
     notes: tuple[str, ...] = ()
@@ -66,10 +67,10 @@ class Kept:
             found = self._by_book[key] = weakref.ref(book, lambda _: self._by_book.pop(key, None)), {}
         return found[1]
 
-    def keep(self, answers: Answers, method: str, request: bytes, lasting: Lasting) -> None:
-        """Keep that answer to `request` among `answers`, unless it is too large."""
-        size = _BESIDE + len(request) + sum(map(len, lasting.messages))
-        key = (method, request)
+    def keep(self, answers: Answers, method: str, lasting: Lasting) -> None:
+        """Keep that answer of a method among `answers`, unless it is too large."""
+        size = _BESIDE + len(lasting.request) + sum(map(len, lasting.messages))
+        key = (method, lasting.request)
         if size > LARGEST or key in answers:
             return
         answers[key] = lasting
@@ -81,11 +82,11 @@ class Kept:
             self._bytes -= its_size
 
 
-def lasting_of(kind: str, play: Play, messages: tuple[bytes, ...], streamed: bool) -> Lasting | None:
+def lasting_of(kind: str, play: Play, request: bytes, messages: tuple[bytes, ...], streamed: bool) -> Lasting | None:
     """What is to be kept of that answer to a call of that kind; None if another like it may be answered otherwise."""
     delta: Any = play.lasting
     if delta is None or play.strike is not None or play.delay:
         return None
     kept = play if streamed else None
     notes = tuple(play.notes)
-    return Lasting(kind, play.rule, delta, messages, kept, notes, play.headers, play.trailers, play.unmatched)
+    return Lasting(kind, play.rule, delta, request, messages, kept, notes, play.headers, play.trailers, play.unmatched)

@@ -30,6 +30,7 @@ def gate(call: Call, following: Handler) -> Answer:
 def _again(call: Call, found: Lasting) -> Answer:
     session, entry = call.session, call.entry
     apply(session.state, found.delta)
+    call.request = entry.request = found.request  # one copy for all: memory that is fresh for each call costs more
     entry.kind, entry.rule, entry.unmatched = found.kind, found.rule, found.unmatched
     if found.notes:
         entry.notes.extend(found.notes)

@@ -61,9 +61,9 @@ def keep(call: Call, play: Play, answers: Answers, messages: tuple[bytes, ...]) 
     """Keep what `call` is answered with for calls like it, where it stays the same, in the `answers` of the rules that
     chose it.
     """
-    lasting = lasting_of(call.entry.kind, play, messages, call.entry.play is not None)
+    lasting = lasting_of(call.entry.kind, play, call.request, messages, call.entry.play is not None)
     if lasting is not None:
-        call.session.home.kept.keep(answers, call.method, call.request, lasting)
+        call.session.home.kept.keep(answers, call.method, lasting)
 
 
 async def _later(call: Call, play: Play) -> AsyncIterator[bytes]:

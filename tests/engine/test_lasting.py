@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulator.engine.choose import State, choose
-from emulator.engine.lasting import Kept, lasting_of
+from emulator.engine.lasting import Kept, Lasting, lasting_of
 from emulator.replies.play import Play
 from emulator.rules.subject import Subject
 from emulator.seed import Seed
@@ -85,34 +85,34 @@ def test_the_default_reply_lasts_unless_it_is_drawn() -> None:
     assert not lasts(with_schema)
 
 
+def answer(request: bytes, size: int = 1) -> Lasting:
+    lasting = lasting_of("completion", Play("r", lasting=object()), request, (bytes(size),), False)
+    assert lasting is not None
+    return lasting
+
+
 def test_only_so_much_is_kept_and_the_oldest_goes_first() -> None:
     kept, book, other = Kept(most=3), rules(SAYS), rules()
-    lasting = lasting_of("completion", Play("r", lasting=object()), (b"x",), False)
-    assert lasting is not None
     for n in range(2):
-        kept.keep(kept.of(book), "/m", b"%d" % n, lasting)
-        kept.keep(kept.of(other), "/m", b"%d" % n, lasting)
+        kept.keep(kept.of(book), "/m", answer(b"%d" % n))
+        kept.keep(kept.of(other), "/m", answer(b"%d" % n))
     assert list(kept.of(book)) == [("/m", b"1")]
     assert list(kept.of(other)) == [("/m", b"0"), ("/m", b"1")]
-    kept.keep(kept.of(other), "/m", b"1", lasting)
+    kept.keep(kept.of(other), "/m", answer(b"1"))
     assert len(kept) == 3
 
 
 def test_what_is_large_is_not_kept_and_bytes_are_counted() -> None:
     kept, book = Kept(most_bytes=100_000), rules(SAYS)
     for n, size in enumerate((200_000, 30_000, 30_000, 30_000, 30_000)):
-        lasting = lasting_of("completion", Play("r", lasting=object()), (bytes(size),), False)
-        assert lasting is not None
-        kept.keep(kept.of(book), "/m", b"%d" % n, lasting)
+        kept.keep(kept.of(book), "/m", answer(b"%d" % n, size))
     assert list(kept.of(book)) == [("/m", b"2"), ("/m", b"3"), ("/m", b"4")]
 
 
 def test_the_answers_of_rules_that_are_gone_are_found_by_nobody() -> None:
     kept = Kept()
-    lasting = lasting_of("completion", Play("r", lasting=object()), (b"x",), False)
-    assert lasting is not None
     for _ in range(50):
         book = rules(SAYS)
         assert not kept.of(book)
-        kept.keep(kept.of(book), "/m", b"", lasting)
+        kept.keep(kept.of(book), "/m", answer(b""))
         del book
