@@ -57,7 +57,7 @@ def measured(run: Run) -> list[Figure]:
     def noted(made: Call) -> None:
         n = next(numbers)
         entry = Entry(f"p{n}", made.method, "completion", made.request, masked(made.metadata), made.peer, 0)
-        entry.request_id, _ = session.ids("call", n)
+        _, entry.request_id, _ = session.counted(False)
         entry.code, entry.replies = "OK", [made.request[:343]]
         session.answered(entry)
 

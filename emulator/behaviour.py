@@ -43,10 +43,10 @@ class Habits:
         if not entry.method.startswith(_OURS):
             return
         if entry.deadline is None:
-            entry.behaviour.append(NO_DEADLINE)
+            entry.behaviour += (NO_DEADLINE,)
         earlier = self._failures.pop(_digest(entry), None) if self._failures else None
         if earlier is not None or (attempt.isdecimal() and attempt.strip("0")):
-            entry.behaviour.append(_retry(entry, earlier, attempt))
+            entry.behaviour += (_retry(entry, earlier, attempt),)
 
     def polled(self, entry: Entry, operation_id: str, nth: int, done_before: bool) -> None:
         """The `nth` Get of an operation; `done_before` where an earlier one has told that it is done."""
@@ -54,9 +54,9 @@ class Habits:
         before, teller = self._polls.pop(operation_id, (None, ""))
         if nth > 1:
             gap = f", {now - before:.1f} s after the one before" if before is not None else ""
-            entry.behaviour.append(f"the {_ordinal(nth)} Get{gap}")
+            entry.behaviour += (f"the {_ordinal(nth)} Get{gap}",)
         if done_before:
-            entry.behaviour.append(f"Get of an operation that {teller or 'the client'} was told is done already")
+            entry.behaviour += (f"Get of an operation that {teller or 'the client'} was told is done already",)
         self._polls[operation_id] = (now, teller if done_before else entry.id)
         if len(self._polls) > MOST_OPERATIONS:
             del self._polls[next(iter(self._polls))]
@@ -68,7 +68,7 @@ class Habits:
         if not entry.whole and entry.code in ("CANCELLED", "DEADLINE_EXCEEDED"):
             who = "the client left" if entry.code == "CANCELLED" else "the client's deadline passed"
             when = f"after {_messages(entry.sent)}, before the end" if entry.sent else "before the first message"
-            entry.behaviour.append(f"{who} {when}")
+            entry.behaviour += (f"{who} {when}",)
         if entry.code in RETRIED:
             digest = _digest(entry)
             self._failures.pop(digest, None)  # the newest stand last

@@ -25,6 +25,7 @@ QUIET = ("/grpc.", "/emulator.")
 """How methods of tools begin, not of programs: not in the journal, nor in the log unless at debug, not counted."""
 
 Pairs = list[tuple[str, "str | bytes"]]
+Metadata = tuple[tuple[str, "str | bytes"], ...]
 Answer = bytes | Iterator[bytes] | AsyncIterator[bytes]
 """What a call is answered with: its one message or an iterator of several, where nothing has to be waited for, or the
 messages as they come. Iterators are generators: who doesn't take all closes them.
@@ -39,10 +40,11 @@ class Call(Struct):
     writes it (`ipv4:127.0.0.1:40000`); `deadline` in seconds of `Monotonic`, None without one;
     `secure` is whether it came with TLS.
 
-    `message` is the request, parsed, and `said` what its messages say, once somebody has read them. `account` is the id
-    of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's clock) at which the
-    next message is due, 0 for at once. `last` tells, with a message, that no other follows and all is well: a transport
-    may hold it back and send the end along with it. `refused_by` names the gate that refused it.
+    `first` has the first value of each metadata key, once somebody has looked for one; `message` is the request,
+    parsed, and `said` what its messages say, once somebody has read them. `quiet` calls are those of tools. `account`
+    is the id of the account that calls, empty where nobody asked; `at` is the instant (ns of the session's clock) at
+    which the next message is due, 0 for at once. `last` tells, with a message, that no other follows and all is well: a
+    transport may hold it back and send the end along with it. `refused_by` names the gate that refused it.
 
     `strike` is what chaos has left to be done to the call's stream; where `dropped` is set, the transport ends the
     client's connection in place of telling the status that the call ends with.
@@ -52,7 +54,7 @@ class Call(Struct):
 
     method: str
     request: bytes
-    metadata: Sequence[tuple[str, str | bytes]]
+    metadata: Metadata
     peer: str
     deadline: float | None = None
     requests: AsyncIterator[bytes] | None = None
@@ -62,6 +64,7 @@ class Call(Struct):
     headers: Pairs = field(default_factory=list)
     trailers: Pairs = field(default_factory=list)
     request_id: str = ""
+    quiet: bool = False
     account: str = ""
     refused_by: str = ""
     message: Any = None
@@ -72,13 +75,13 @@ class Call(Struct):
     dropped: bool = False
     session: Session = None  # type: ignore[assignment]
     entry: Entry = None  # type: ignore[assignment]
-    _first: Mapping[str, str | bytes] | None = None
+    first: Mapping[str, str | bytes] | None = None
 
     def header(self, key: str) -> str | None:
         """The first value of a request's metadata key, or None."""
-        if self._first is None:
-            self._first = dict(reversed(self.metadata))
-        value = self._first.get(key)
+        if self.first is None:
+            self.first = dict(reversed(self.metadata))
+        value = self.first.get(key)
         return value if value is None or isinstance(value, str) else value.decode("latin-1")
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ from weakref import WeakSet
 from msgspec import Struct, field
 
 from .api import METHODS
+from .call import Metadata
 from .calls import CALLS_BY_METHOD, CONVERSATIONS, TEXTS
 from .masking import SECRETS, mask, mask_signature
 from .replies.play import Play
@@ -56,7 +57,7 @@ class Entry(Struct):
     method: str
     kind: str
     request: bytes
-    metadata: tuple[tuple[str, str | bytes], ...]
+    metadata: Metadata
     peer: str
     began: int
     rule: str = ""
@@ -66,18 +67,18 @@ class Entry(Struct):
     story: str = ""
     unmatched: bool = False
     spent: tuple[str, ...] = ()
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
     sent_at: list[int] = field(default_factory=list)
-    replies: list[bytes] = field(default_factory=list)
+    replies: Sequence[bytes] = ()
     play: Play | None = None
     bytes_sent: int = 0
     whole: bool = False
     deadline: float | None = None
     request_id: str = ""
     operation_id: str = ""
-    behaviour: list[str] = field(default_factory=list)
+    behaviour: tuple[str, ...] = ()
     account: str = ""
-    faults: list[str] = field(default_factory=list)
+    faults: tuple[str, ...] = ()
 
     @property
     def sent(self) -> int:
@@ -170,12 +171,13 @@ class Journal:
     """The last calls of a session. `evicted` counts those that had to go to make room for others."""
 
     def __init__(self, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: dict[str, Entry] = {}
         self._finished: deque[tuple[Entry, int]] = deque()  # each with its bytes, as they were counted
         self._open: dict[str, int] = {}  # by id of an open entry: the bytes that it was counted with
         self._limit_entries, self._limit_bytes = limit_entries, limit_bytes
         self._bytes = 0
         self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self._followed = False  # there may be some
         self.evicted = 0
 
     def __iter__(self) -> Iterator[Entry]:
@@ -211,10 +213,12 @@ class Journal:
         told = _told(entry)
         self._finished.append((entry, came + told))
         self._bytes += told
-        if self._subscriptions:
+        if self._followed:
             for subscription in self._subscriptions:
                 subscription.put(entry, came + told)
-        self._make_room()
+            self._followed = bool(self._subscriptions)
+        if len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes:
+            self._make_room()
 
     def clear(self) -> None:
         """Forget all calls, and how many were evicted. What is open ends outside of it, and is nobody's any more."""
@@ -231,6 +235,7 @@ class Journal:
         """The entries that close from now on."""
         subscription = Subscription()
         self._subscriptions.add(subscription)
+        self._followed = True
         return subscription
 
     def get(self, entry_id: str) -> Entry | None:
@@ -251,7 +256,7 @@ class Journal:
 
 def _came(entry: Entry) -> int:
     """Bytes of what the client sent."""
-    return len(entry.request) + sum(map(len, itertools.chain.from_iterable(entry.metadata)))
+    return len(entry.request) + size_of(entry.metadata)
 
 
 def _told(entry: Entry) -> int:
@@ -285,7 +290,12 @@ def _about(entry: Entry) -> str:
     return line if len(line) <= LONGEST_ABOUT else line[: LONGEST_ABOUT - 1] + "…"
 
 
-def masked(metadata: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str | bytes], ...]:
+def size_of(metadata: Metadata) -> int:
+    """Bytes of metadata, as they are counted."""
+    return sum(map(len, itertools.chain.from_iterable(metadata)))
+
+
+def masked(metadata: Metadata) -> Metadata:
     """`metadata` without its credentials: a known scheme stays, of the secret the first four characters and `****`."""
     return tuple([(pair[0], mask(pair[1])) if pair[0] in SECRETS else pair for pair in metadata])
 

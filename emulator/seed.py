@@ -52,6 +52,11 @@ class Seed:
         path = _path(self.path, steps)
         return blake2b(path, digest_size=32, key=self._key).digest()
 
+    def number(self, n: int) -> bytes:
+        """`bits(n)`, for many numbers."""
+        digits = b"%d" % n
+        return blake2b(b"%b%d:%b" % (self.path, len(digits), digits), digest_size=32, key=self._key).digest()
+
     def fraction(self, *steps: object) -> float:
         """A number in [0, 1)."""
         return int.from_bytes(self.bits(*steps)[:7], "big") / (1 << 56)

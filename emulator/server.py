@@ -25,7 +25,7 @@ from .clock import SECOND, Clock, Monotonic
 from .config import OPTIONS, Config, from_values
 from .engine.book import Book, load
 from .errors import Code, Status, UsageError
-from .gates import Handler, auth, checking, fault, guarded, idempotency, quota, reading, recall, validation
+from .gates import Handler, auth, checking, fault, guarded, idempotency, quota, reading, validation
 from .gates.access import Access
 from .gates.session import Finder
 from .http.listener import EXTRA, Listener, available
@@ -276,7 +276,7 @@ class Emulator(Steering):
     def _routed(self) -> Router:
         validating = () if self.config.lenient else (checking(validation.check),)
         remembering = idempotency.remembering(completion.performed)
-        gates = (recall.gate, reading, *validating, checking(auth.check), quota.gate, remembering, fault.gate)
+        gates = (reading, *validating, checking(auth.check), quota.gate, remembering, fault.gate)
         access = Access(self.config.loopback_only, self.config.token)
         handlers = {
             **guarded({**completion.handlers(), **generation.handlers(), **operation.handlers()}, gates),

@@ -252,19 +252,17 @@ class Session:
 
     # -- calls
 
-    def counted(self, aside: bool) -> tuple[str, int]:
-        """Count a call: its kind, and its number among those. Health checks and the like shift nothing."""
+    def counted(self, aside: bool) -> tuple[str, str, str]:
+        """Count a call: its id in the journal, its request id, and its `x-server-trace-id`. Health checks and the like
+        are counted apart, so that they shift nothing.
+        """
         kind = "aside" if aside else "call"
-        self.calls[kind] += 1
-        return kind, self.calls[kind]
-
-    def ids(self, kind: str, n: int) -> tuple[str, str]:
-        """The request id of the `n`th call of its kind, and its `x-server-trace-id`."""
+        n = self.calls[kind] = self.calls[kind] + 1
         if self._asked[0] is not self.seed:
             self._asked = self.seed, {kind: self.seed.at("request", kind) for kind in self.calls}
-        digits = self._asked[1][kind].bits(n).hex()
+        digits = self._asked[1][kind].number(n).hex()
         trace = digits[32:48]
-        return as_uuid(digits), f"{trace}:{digits[48:]}:{trace}:1"
+        return f"{kind[0]}{n}", as_uuid(digits), f"{trace}:{digits[48:]}:{trace}:1"
 
     def enter(self, entry: Entry | None) -> None:
         """A call that is not answered at once begins to be answered, in the running task; `entry` is None for those of
@@ -292,8 +290,11 @@ class Session:
         self.journal.add(entry)
 
     def _closed(self, entry: Entry) -> None:
-        self.habits.closed(entry)
-        self.tally.closed(entry)
+        if entry.code != "OK":
+            self.habits.closed(entry)
+            self.tally.closed(entry)
+        elif entry.unmatched or entry.spent:
+            self.tally.closed(entry)
 
     @contextmanager
     def held(self) -> Iterator[None]:

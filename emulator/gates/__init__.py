@@ -1,4 +1,4 @@
-"""What a call passes before it is answered, in one order: session, recall, reading, validation, auth, quota,
+"""What a call passes before it is answered, in one order: session, reading, validation, auth, quota,
 idempotency, fault.
 
 A gate takes the call and what stands behind it, the next gate and at last the service. It raises the Status that

@@ -55,7 +55,7 @@ def ended(call: Call, known: Credential, what: str) -> bool:
     session = call.session
     why = known.ended(session.clock.now(), session.began)
     if why:
-        call.entry.behaviour.append(f"the {what} it shows is {why}")
+        call.entry.behaviour += (f"the {what} it shows is {why}",)
     return bool(why)
 
 

@@ -101,7 +101,7 @@ def befall(call: Call, play: Play, rule: str, chosen: int) -> None:
 def note(call: Call, strike: Strike) -> None:
     """Keep in the journal what struck the call."""
     if strike.delay or strike.end:
-        call.entry.faults.append(f"{' and '.join(strike.faults)}: {strike.told()}")
+        call.entry.faults += (f"{' and '.join(strike.faults)}: {strike.told()}",)
 
 
 def _drawn(call: Call, fault: Fault) -> Strike | None:

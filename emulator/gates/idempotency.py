@@ -89,7 +89,7 @@ async def _earlier(call: Call, key: str, mine: bytes, request: bytes) -> Reply |
         if earlier is None:
             return None
         if earlier.request != request:
-            call.entry.behaviour.append(f"its idempotency-key came with another request in {earlier.call}")
+            call.entry.behaviour += (f"its idempotency-key came with another request in {earlier.call}",)
             call.refused_by = "idempotency"
             raise Status(Code.INVALID_ARGUMENT, wording.another_request(key))
         if reply is None and flight is not None:
@@ -163,7 +163,7 @@ async def _again(call: Call, reply: Reply, performed: Performed) -> AsyncIterato
     """Answer the call with what it was told before; counters and states stay as they are."""
     entry = call.entry
     entry.rule, entry.operation_id = reply.rule, reply.operation_id
-    entry.behaviour.append(f"the reply of {reply.call} again, by its idempotency-key")
+    entry.behaviour += (f"the reply of {reply.call} again, by its idempotency-key",)
     call.headers = laid_over(call.headers, reply.headers)
     call.trailers = laid_over(call.trailers, reply.trailers)
     if reply.play is None:

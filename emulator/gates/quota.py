@@ -55,7 +55,7 @@ def _admitted(call: Call, limits: Sequence[Limit]) -> Slots:
     texts = [wording.quota(name, refused.limit.kind, refused.limit.most) for refused in admitted]
     again = f"room again in {wait / SECOND:g} s" if wait is not None else "it lets nothing in"
     limit = admitted[0].limit
-    call.entry.behaviour.append(f"over the quota for {name}, {limit.most} {limit.kind} by {limit.by}: {again}")
+    call.entry.behaviour += (f"over the quota for {name}, {limit.most} {limit.kind} by {limit.by}: {again}",)
     violations = [
         QuotaFailure.Violation(subject=_named(call, refused), description=text)
         for refused, text in zip(admitted, texts, strict=True)

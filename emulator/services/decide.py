@@ -33,7 +33,7 @@ def decide(call: Call) -> tuple[Play, str]:
     if play.faults or call.strike is not None:
         befall(call, play, delta.identity, index)
     call.entry.rule = play.rule
-    call.entry.notes.extend(play.notes)
+    call.entry.notes += tuple(play.notes)
     if play.headers:
         call.headers = laid_over(call.headers, play.headers)
     call.trailers.extend(play.trailers)

@@ -19,8 +19,10 @@ from ..clock import Monotonic, Wall
 from ..config import Config
 from ..errors import Code, Status
 from ..gates import Handler
+from ..gates.metadata import CLIENT_ID, Seen
+from ..gates.recall import recalled
 from ..gates.session import Finder
-from ..journal import Entry, masked, masked_reply, masked_request
+from ..journal import Entry, masked_reply, masked_request
 from ..observe import Observer
 
 log = logging.getLogger("emulator.calls")
@@ -38,14 +40,11 @@ MOST_REQUEST_BYTES = 4 * 1024 * 1024
 
 LONGEST_ID = 256
 """Characters of a client's request id that are echoed; gRPC refuses to send what is not printable ASCII."""
-_IDS = ("x-request-id", "x-client-request-id")
+_IDS = ("x-request-id", CLIENT_ID)
 
 _CONTROL = "/emulator."
 _LET_IN = (_CONTROL, "/grpc.health.v1.Health/Check")
 """Methods that are answered however many calls are under way: a busy emulator is no ill one."""
-
-_ASIDE = "a"
-"""How the ids of their entries begin."""
 
 
 _T = TypeVar("_T")
@@ -64,6 +63,8 @@ class Router:
         observer: Observer | None = None,
     ) -> None:
         self._finder, self._bounds = finder, bounds or Config()
+        self._most_reply = self._bounds.max_reply
+        self._seen = Seen()
         self._under_way = 0
         self._record = _Records()
         self._handlers = handlers
@@ -79,7 +80,9 @@ class Router:
         try:
             if refused is not None:
                 raise refused
-            answer = (self._handlers.get(call.method) or self._handler(call))(call)
+            answer = recalled(call)
+            if answer is None:
+                answer = (self._handlers.get(call.method) or self._handler(call))(call)
             if not isinstance(answer, bytes):
                 if isinstance(answer, Iterator):
                     return self._in_turn(call, answer, began)
@@ -96,7 +99,7 @@ class Router:
         session, entry = call.session, call.entry
         session.used = now = Monotonic.now()
         entry.took = now - began
-        if not entry.id.startswith(_ASIDE):
+        if not call.quiet:
             session.answered(entry)
         self._tell(call)
         return outcome
@@ -137,7 +140,7 @@ class Router:
     def _begun(self, call: Call) -> None:
         """The messages of such a call begin to be asked for."""
         self._under_way += 1
-        call.session.enter(None if call.method.startswith(QUIET) else call.entry)
+        call.session.enter(None if call.quiet else call.entry)
 
     @staticmethod
     def _abandoned(call: Call) -> None:
@@ -152,19 +155,23 @@ class Router:
         session, entry = call.session, call.entry
         session.used = now = Monotonic.now()
         entry.took = now - began
-        session.leave(None if call.method.startswith(QUIET) else entry)
+        session.leave(None if call.quiet else entry)
         self._tell(call)
 
     def _sent(self, call: Call, message: bytes) -> None:
         """Note a message of the reply. Raises RESOURCE_EXHAUSTED for one that is too large."""
-        if len(message) > self._bounds.max_reply and not call.method.startswith(_CONTROL):
-            raise too_large(len(message), self._bounds.max_reply)
-        entry = call.entry
-        entry.sent_at.append(call.at or call.session.clock.now())
-        if len(message) > entry.bytes_sent:
-            entry.bytes_sent = len(message)
+        size, entry = len(message), call.entry
+        if size > self._most_reply and not call.method.startswith(_CONTROL):
+            raise too_large(size, self._most_reply)
+        at = call.at or call.session.clock.now()
+        if entry.sent_at:
+            entry.sent_at.append(at)
+        else:
+            entry.sent_at = [at]
+        if size > entry.bytes_sent:
+            entry.bytes_sent = size
         if entry.play is None:
-            entry.replies.append(masked_reply(call.method, message))
+            entry.replies = (*entry.replies, masked_reply(call.method, message))
 
     @staticmethod
     def _failed(call: Call, failed: Exception) -> Status:
@@ -183,6 +190,8 @@ class Router:
         """Give `call` its session, ids and entry; the refusal of what goes no further than here."""
         refused = None
         method = call.method
+        about = self._seen.of(call.metadata)
+        call.first = about.first
         try:
             session = call.session = self._finder.find(call)
         except Status as status:
@@ -194,33 +203,35 @@ class Router:
             refused, call.request = Status(Code.RESOURCE_EXHAUSTED, text), b""
         if self._under_way >= self._bounds.max_streams and not method.startswith(_LET_IN):
             refused = refused or too_many(self._bounds.max_streams)
-        quiet = method.startswith(QUIET)
-        kind, n = session.counted(quiet)
-        call.request_id, trace = session.ids(kind, n)
+        quiet = call.quiet = method.startswith(QUIET)
+        id_, call.request_id, trace = session.counted(quiet)
         headers = call.headers
         headers.append(("x-request-id", call.request_id))
         headers.append(("x-server-trace-id", trace))
-        client_id = call.header("x-client-request-id")
-        if client_id is not None and len(client_id) <= LONGEST_ID and client_id.isascii() and client_id.isprintable():
-            headers.append(("x-client-request-id", client_id))
+        attempt = ""
+        if not about.plain:
+            client_id = call.header(CLIENT_ID)
+            if client_id is not None and len(client_id) <= LONGEST_ID and _is_printable(client_id):
+                headers.append((CLIENT_ID, client_id))
+            attempt = call.header(RETRY_ATTEMPT) or ""
         entry = call.entry = Entry(
-            f"{kind[0]}{n}",
+            id_,
             method,
             "",
             masked_request(method, call.request),
-            masked(call.metadata),
+            about.kept,
             call.peer,
             session.clock.now(),
             request_id=call.request_id,
             deadline=None if call.deadline is None else max(0.0, call.deadline - began),
         )
         if not quiet:
-            session.habits.opened(entry, call.header(RETRY_ATTEMPT) or "")
+            session.habits.opened(entry, attempt)
         return refused
 
     def _tell(self, call: Call) -> None:
         """Tell who looks on of a call that has ended."""
-        if self._observer is not None and not call.entry.id.startswith(_ASIDE):
+        if self._observer is not None and not call.quiet:
             self._observer.closed(call)
         self._log(call)
 
@@ -245,7 +256,7 @@ class Router:
 
     def _log(self, call: Call) -> None:
         entry = call.entry
-        level = logging.DEBUG if call.method.startswith(QUIET) else logging.INFO
+        level = logging.DEBUG if call.quiet else logging.INFO
         if log.isEnabledFor(level):
             log.handle(self._record(level, _line(entry, call.session.id), _fields(call)))
             for struck in entry.faults:
@@ -298,6 +309,10 @@ def _line(entry: Entry, session: str) -> str:
     rule = f" rule={entry.rule}" if entry.rule else ""
     why = f" {fitting(entry.message, MOST_TRAILER_BYTES)}" if entry.message else ""
     return f"{whose}{entry.id} {method}{rule} {entry.code} {entry.took * 1000:.1f}ms{why}"
+
+
+def _is_printable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def too_many(most: int) -> Status:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
+from ...call import Metadata
 from ...errors import Status
 from .. import wire
 from .hpack import Field
@@ -48,7 +49,7 @@ class Request:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.path = ""
-        self.metadata: Sequence[tuple[str, str | bytes]] = ()
+        self.metadata: Metadata = ()
         self.timeout: float | None = None
         self.encoding: bytes | None = None
         self.length: int | None = None
