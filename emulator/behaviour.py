@@ -35,7 +35,7 @@ class Habits:
     """What is noticed about the clients of one session, from the calls that they make."""
 
     def __init__(self) -> None:
-        self._failures: dict[bytes, tuple[str, str]] = {}  # by method and request: the call's id and its key
+        self.failures: dict[bytes, tuple[str, str]] = {}  # by method and request: the call's id and its key
         self._polls: dict[str, tuple[float, str]] = {}  # by operation: when it was last asked for, who was told its end
 
     def opened(self, entry: Entry, attempt: str) -> None:
@@ -44,7 +44,7 @@ class Habits:
             return
         if entry.deadline is None:
             entry.behaviour += (NO_DEADLINE,)
-        earlier = self._failures.pop(_digest(entry), None) if self._failures else None
+        earlier = self.failures.pop(_digest(entry), None) if self.failures else None
         if earlier is not None or (attempt.isdecimal() and attempt.strip("0")):
             entry.behaviour += (_retry(entry, earlier, attempt),)
 
@@ -71,10 +71,10 @@ class Habits:
             entry.behaviour += (f"{who} {when}",)
         if entry.code in RETRIED:
             digest = _digest(entry)
-            self._failures.pop(digest, None)  # the newest stand last
-            self._failures[digest] = (entry.id, _header(entry, _KEY))
-            if len(self._failures) > MOST_FAILURES:
-                del self._failures[next(iter(self._failures))]
+            self.failures.pop(digest, None)  # the newest stand last
+            self.failures[digest] = (entry.id, _header(entry, _KEY))
+            if len(self.failures) > MOST_FAILURES:
+                del self.failures[next(iter(self.failures))]
 
 
 def _retry(entry: Entry, earlier: tuple[str, str] | None, attempt: str) -> str:

@@ -50,7 +50,7 @@ class Entry(Struct):
 
     `deadline` is how many seconds the client allowed, None for no limit; `operation_id` the operation that the call
     began or asked about, `account` the id of the account that called, where a credential was asked for. `faults` tells
-    what chaos did to it.
+    what chaos did to it. `metadata_size` are the bytes of the metadata, where they were counted.
     """
 
     id: str
@@ -79,6 +79,7 @@ class Entry(Struct):
     behaviour: tuple[str, ...] = ()
     account: str = ""
     faults: tuple[str, ...] = ()
+    metadata_size: int | None = None
 
     @property
     def sent(self) -> int:
@@ -193,14 +194,25 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Keep an entry, making room for it among the finished ones; open calls stay."""
+        if entry.code is not None:
+            self.keep(entry)
+            return
         came = _came(entry)
         self._entries[entry.id] = entry
         self._bytes += came
-        if entry.code is None:
-            self._open[entry.id] = came
+        self._open[entry.id] = came
+        self._make_room()
+
+    def keep(self, entry: Entry) -> None:
+        """`add` for a call that is over already."""
+        size = _came(entry) + _told(entry)
+        self._entries[entry.id] = entry
+        self._bytes += size
+        self._finished.append((entry, size))
+        if self._followed:
+            self._hand_on(entry, size)
+        if len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes:
             self._make_room()
-        else:
-            self._finish(entry, came)
 
     def close(self, entry: Entry) -> None:
         """The call is over; what was told of it counts from now on, and subscribers get it. Entries that are not in the
@@ -214,11 +226,14 @@ class Journal:
         self._finished.append((entry, came + told))
         self._bytes += told
         if self._followed:
-            for subscription in self._subscriptions:
-                subscription.put(entry, came + told)
-            self._followed = bool(self._subscriptions)
-        if len(self._entries) > self._limit_entries or self._bytes > self._limit_bytes:
-            self._make_room()
+            self._hand_on(entry, came + told)
+        self._make_room()
+
+    def _hand_on(self, entry: Entry, size: int) -> None:
+        """Tell those who follow."""
+        for subscription in self._subscriptions:
+            subscription.put(entry, size)
+        self._followed = bool(self._subscriptions)
 
     def clear(self) -> None:
         """Forget all calls, and how many were evicted. What is open ends outside of it, and is nobody's any more."""
@@ -256,7 +271,8 @@ class Journal:
 
 def _came(entry: Entry) -> int:
     """Bytes of what the client sent."""
-    return len(entry.request) + size_of(entry.metadata)
+    metadata = entry.metadata_size
+    return len(entry.request) + (size_of(entry.metadata) if metadata is None else metadata)
 
 
 def _told(entry: Entry) -> int:

@@ -150,7 +150,8 @@ class Session:
     @property
     def answers(self) -> Answers:
         """Those that are kept for these rules."""
-        _ = self.book
+        if self._book is None or self._beneath is not self.shared.book:
+            _ = self.book
         return self._answers
 
     @property
@@ -286,15 +287,13 @@ class Session:
 
     def answered(self, entry: Entry) -> None:
         """A call of a program was answered at once."""
-        self._closed(entry)
-        self.journal.add(entry)
+        if entry.code != "OK" or entry.unmatched or entry.spent:
+            self._closed(entry)
+        self.journal.keep(entry)
 
     def _closed(self, entry: Entry) -> None:
-        if entry.code != "OK":
-            self.habits.closed(entry)
-            self.tally.closed(entry)
-        elif entry.unmatched or entry.spent:
-            self.tally.closed(entry)
+        self.habits.closed(entry)
+        self.tally.closed(entry)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -76,6 +76,10 @@ async def _serve(emulator: Emulator, config: Config, followed: tuple[Watched, Lo
         except NotImplementedError:  # Windows
             signal.signal(number, lambda n, _: loop.call_soon_threadsafe(stop, n))
     await emulator.start()
+    if config.engine != "native":
+        from ..transport.grpc_aio import yield_to_loop
+
+        yield_to_loop()
     gc.freeze()
     gc.enable()
     ready = False

