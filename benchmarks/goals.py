@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import npm, servers, startup, streams
+from . import npm, servers, startup, streams, unary
 from .results import LESS, MORE, Figure, Results, times
 
 LAYOUT = servers.EACH
-"""Throughput is compared with server and client on a core each, where there are two: it varies least. And like with
-like: the bare server does not run on uvloop, nor does then the emulator.
+"""Throughput is compared with server and client on a core each, where there are two: it varies least. The bare server
+is grpc.aio by itself; the emulator is what users get, on uvloop where that is installed, and beside it without.
 """
 
 
@@ -72,30 +72,48 @@ def _value(case: str, server: str, measure: str, row: Callable[[str], bool]) -> 
 
 
 _EMULATOR, _PLAIN, _NATIVE, _PEER = servers.EMULATOR, servers.NO_UVLOOP, servers.NATIVE, npm.NAME
-_LAST = "100 rules, last"
+_LAST, _NEW = "100 rules, last", f"100 rules, last, {unary.NEW}"
 _MOST, _ONE = ("10,000 rules, last", _EMULATOR), ("1 rule, first", _EMULATOR)
+_MOST_NEW, _ONE_NEW = ((f"{name}, {unary.NEW}", _EMULATOR) for name in ("10,000 rules, last", "1 rule, first"))
+
+
+def _calls(what: str, bound: float, row: str, server: str) -> Goal:
+    """Completions a second, beside the bare server."""
+    return Goal(
+        what, bound, MORE, _ratio("unary", row, server, "throughput"), by_cpu=_ratio("unary", row, server, "cpu")
+    )
+
+
+def _flat(what: str, most: tuple[str, str], one: tuple[str, str]) -> Goal:
+    """Completions a second by most rules, beside those by one."""
+    return Goal(
+        what,
+        0.90,
+        MORE,
+        _between("unary", most, one, "throughput"),
+        by_cpu=_between("unary", most, one, "cpu"),
+    )
+
+
+def _chunks(what: str, server: str) -> Goal:
+    """Chunks a second, beside the bare server."""
+    return Goal(
+        what,
+        0.95,
+        MORE,
+        _ratio("stream", streams.ROW, server, "throughput"),
+        by_cpu=_ratio("stream", streams.ROW, server, "cpu"),
+    )
+
+
 GOALS = (
-    Goal(
-        "unary, 100 rules, the last matching: to bare grpc.aio",
-        0.90,
-        MORE,
-        _ratio("unary", _LAST, _PLAIN, "throughput"),
-        by_cpu=_ratio("unary", _LAST, _PLAIN, "cpu"),
-    ),
-    Goal(
-        "10,000 rules, the last matching: to 1 rule",
-        0.90,
-        MORE,
-        _between("unary", _MOST, _ONE, "throughput"),
-        by_cpu=_between("unary", _MOST, _ONE, "cpu"),
-    ),
-    Goal(
-        "native engine, 100 rules: to bare grpc.aio",
-        5.0,
-        MORE,
-        _ratio("unary", _LAST, _NATIVE, "throughput"),
-        by_cpu=_ratio("unary", _LAST, _NATIVE, "cpu"),
-    ),
+    _calls("unary, 100 rules, the last matching: to bare grpc.aio", 0.90, _LAST, _EMULATOR),
+    _calls("unary, without uvloop", 0.90, _LAST, _PLAIN),
+    _calls("unary, questions never asked before", 0.90, _NEW, _EMULATOR),
+    _flat("10,000 rules, the last matching: to 1 rule", _MOST, _ONE),
+    _flat("10,000 rules, questions never asked before", _MOST_NEW, _ONE_NEW),
+    _calls("native engine, 100 rules: to bare grpc.aio", 5.0, _LAST, _NATIVE),
+    _calls("native engine, questions never asked before", 5.0, _NEW, _NATIVE),
     Goal(
         "native engine: to a mock server of npm",
         1.5,
@@ -103,13 +121,8 @@ GOALS = (
         _between("npm", ("unary", _NATIVE), ("unary", _PEER), "throughput"),
         by_cpu=_between("npm", ("unary", _NATIVE), ("unary", _PEER), "cpu"),
     ),
-    Goal(
-        "streaming, chunks: to bare grpc.aio",
-        0.95,
-        MORE,
-        _ratio("stream", streams.ROW, _PLAIN, "throughput"),
-        by_cpu=_ratio("stream", streams.ROW, _PLAIN, "cpu"),
-    ),
+    _chunks("streaming, chunks: to bare grpc.aio", _EMULATOR),
+    _chunks("streaming, without uvloop", _PLAIN),
     Goal(
         "pacing, 100 streams at 50 ms: overrun at p99",
         40,

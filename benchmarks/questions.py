@@ -15,7 +15,10 @@ from emulator.api import METHODS, CompletionRequest
 FOLDER = "b1gbenchmarks"
 MODEL = f"gpt://{FOLDER}/yandexgpt/latest"
 QUESTIONS = 2048
-"""How many distinct ones are asked, in turn: more than the texts of which the emulator remembers what it found out."""
+"""How many distinct ones are asked, in turn, and so again and again, as suites and load tests do."""
+
+NEW = 6144
+"""So many in turn that each is new to the emulator, which keeps 4,096 answers."""
 
 FIRST, LAST, NONE = "Ключ-начало", "Ключ-конец", "Ключ-никакой"
 COMPLETION = "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion"

@@ -17,6 +17,12 @@ ROUNDS = 5
 REPEATED = 100
 """With so many rules it is measured as well what one request, repeated, costs."""
 
+NEW = "new questions"
+"""Ends the names of rows whose questions were never asked before: nothing that was found out earlier is of use."""
+
+ASKED_NEW = (1, 100, 10_000)
+"""Numbers of rules that are asked such, too."""
+
 
 def measured(run: Run) -> list[Figure]:
     """Throughput and the server's CPU a call, of every row, in every layout."""
@@ -71,6 +77,9 @@ def _served(folder: Path, counts: tuple[int, ...]) -> Iterator[tuple[Path | None
             del rows[1]
         if count == REPEATED:
             rows.append((f"{name}, last, one request", last[:1], reply))
+        if count in ASKED_NEW:
+            which, key = ("last", questions.LAST) if count > 1 else ("first", questions.FIRST)
+            rows.append((f"{name}, {which}, {NEW}", tuple(questions.requests(key, count=questions.NEW)), reply))
         yield questions.fixture(folder, count), rows
     yield questions.fixture(folder, 100, patterns=10), [("100 rules, 10 bare patterns", last, reply)]
     yield None, [("default reply", none, b"")]
