@@ -33,7 +33,7 @@ class Client:
     def end(self, entry: Entry, code: str = "OK", whole: bool = True) -> list[str]:
         entry.code, entry.whole = code, whole
         self.habits.closed(entry)
-        return entry.behaviour
+        return list(entry.behaviour)
 
     def call(self, code: str = "OK", request: bytes = b"", method: str = COMPLETION, **headers: str) -> list[str]:
         return self.end(self.begin(request, method, **headers), code)

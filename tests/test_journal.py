@@ -166,7 +166,7 @@ def test_metadata_replies_and_instants_count_among_the_bytes(sizes: list[tuple[i
         each = entry(n, code=None)
         each.metadata = (("x", "k" * key),)
         journal.add(each)
-        each.replies.append(b"r" * reply)
+        each.replies = (b"r" * reply,)
         each.sent_at.append(n)
         each.code = "OK"
         journal.close(each)
@@ -230,7 +230,7 @@ def test_a_call_that_is_open_over_a_clearing_is_not_taken_for_its_namesake() -> 
 
 def test_the_messages_of_an_ordinary_call_are_those_that_were_kept() -> None:
     each = entry(1)
-    each.replies.append(b"abc")
+    each.replies = (b"abc",)
     each.sent_at.append(7)
     assert (each.messages(), each.sent) == ([b"abc"], 1)
 

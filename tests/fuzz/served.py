@@ -97,7 +97,7 @@ class Served:
     async def _asked(
         self, method: str, request: bytes, metadata: Metadata, patience: float
     ) -> tuple[list[Any], Status | None]:
-        call = Call(method, request, metadata, "ipv4:127.0.0.1:1")
+        call = Call(method, request, tuple(metadata), "ipv4:127.0.0.1:1")
         known = METHODS.get(method)
         if known is None or known.client_streaming:
             call.request, call.requests = b"", _one(request)

@@ -61,7 +61,7 @@ class Entries(RuleBasedStateMachine):
     @rule(entry=closed, more=SIZES)
     def change(self, entry: Entry, more: int) -> None:
         """What is told of a call after its end changes nothing in the accounts."""
-        entry.notes.append("later")
+        entry.notes = ("later",)
         entry.replies.append(b"!" * more)
 
     @rule()
