@@ -8,7 +8,7 @@ COPY emulator ./emulator
 # time, so it is written here, and is not compared with its source again. The package names its versions itself.
 # hadolint ignore=DL3013
 RUN python -m venv --without-pip /opt/fm-emulator \
-    && pip --python /opt/fm-emulator/bin/python install --no-cache-dir --no-compile ".[all]" \
+    && pip --python /opt/fm-emulator/bin/python install --no-cache-dir --no-compile ".[all,native]" \
     && /opt/fm-emulator/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/fm-emulator/lib \
     && find /opt/fm-emulator/bin ! -type d ! -name 'python*' ! -name fm-emulator -delete
 
