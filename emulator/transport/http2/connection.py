@@ -19,6 +19,7 @@ from .bounds import (
     CONNECTION_WINDOW,
     LINGERING,
     LONGEST_REMEMBERED,
+    MOST_AT_ONCE,
     MOST_BLOCK,
     MOST_CONTINUATIONS,
     MOST_HELD,
@@ -204,9 +205,18 @@ class Connection(Sending):
                 if stream.rest is not None:
                     self.waiting[stream] = None
         self._flush()
-        if self._paused and not self._over and self._transport.get_write_buffer_size() + self.unsent > MOST_UNREAD:
+        if self._over:
+            return
+        if self._paused and self._transport.get_write_buffer_size() + self.unsent > MOST_UNREAD:
             self._stopped_reading = True
             self._transport.pause_reading()
+        elif len(data) >= MOST_AT_ONCE:  # uvloop reads on as long as there is something, and nobody else has a turn
+            self._transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not (self._over or self._stopped_reading or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     # -- reading
 
