@@ -27,9 +27,6 @@ _OF_HTTP2 = frozenset(
 )
 """Fields that are no metadata."""
 
-_SMALL, _FEW = 16_384, 64
-"""Bytes of values, and fields, that can't pass the limit together; so most requests are not counted any closer."""
-
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _PRINTABLE = bytes(byte for byte in range(0x20, 0x7F) if byte != 0x25).decode("ascii")
@@ -39,28 +36,24 @@ _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 def metadata(fields: Sequence[tuple[bytes, bytes]]) -> tuple[list[tuple[str, str | bytes]], dict[bytes, bytes]]:
     """A request's metadata, and the fields that are about gRPC itself.
 
-    Values of keys that end with `-bin` are bytes. Raises INTERNAL for such a value that is no base64, and
-    RESOURCE_EXHAUSTED for more than is taken.
+    Values of keys that end with `-bin` are bytes. Raises INTERNAL for such a value that is no base64.
     """
     pairs: list[tuple[str, str | bytes]] = []
     own: dict[bytes, bytes] = {}
-    size = 0
     for name, value in fields:
         if name in _OF_HTTP2:
             own[name] = value
             continue
-        size += len(value)
         if name.endswith(b"-bin"):
             key = name.decode("latin-1")
             pairs.extend((key, _from_base64(key, one)) for one in value.split(b","))
         else:
             pairs.append((name.decode("latin-1"), value.decode("latin-1")))
-    if size > _SMALL or len(fields) > _FEW:
-        _check_size(fields)
     return pairs, own
 
 
-def _check_size(fields: Sequence[tuple[bytes, bytes]]) -> None:
+def check_size(fields: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raises RESOURCE_EXHAUSTED for more metadata than is taken."""
     size = sum(len(name) + len(value) + 32 for name, value in fields)  # as HTTP/2 counts
     if size > MOST_METADATA:
         raise Status(Code.RESOURCE_EXHAUSTED, f"received metadata size exceeds hard limit ({size} vs. {MOST_METADATA})")

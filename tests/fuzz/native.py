@@ -30,6 +30,7 @@ ECHO = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 _CODES = {str(int(code)).encode() for code in Code}
 _LONGEST = 1 << 16
 _DEFECTS: list[str] = []
+_begun: list[int] = []
 
 
 class _Kept(logging.Handler):
@@ -54,13 +55,25 @@ def _answer(call: Call) -> Answer:
         return _all(call.requests)
     if call.request[:1] == b"R":
         raise Status(Code.ABORTED, "нет %", trailers={"x-last-bin": b"\0"})
-    if call.request[:1] == b"L":
-        return iter([call.request] * 30)
+    if call.request[:1] in (b"L", b"D"):
+        return _in_turn(call)
     if call.request[:1] == b"S":
         return _slowly(call.request)
     if call.request[:1] == b"W":
         return _never()
     return call.request
+
+
+def _in_turn(call: Call) -> Iterator[bytes]:
+    _begun.append(1)
+    try:
+        for n in range(30):
+            if n and call.request[:1] == b"D":
+                call.dropped = True
+                raise Status(Code.UNAVAILABLE, "the connection is dropped")
+            yield call.request
+    finally:
+        _begun.pop()
 
 
 async def _all(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -147,6 +160,7 @@ async def _served(serving: Serving, came: bytes, size: int) -> None:
     for _ in range(10):
         await asyncio.sleep(0)
     assert not connection.running, "a task goes on"
+    assert not _begun, "messages in turn that nobody asks for are not closed"
     assert not connection.held, f"{connection.held} bytes of requests are held"
     assert not connection.unsent, f"{connection.unsent} bytes of replies are held"
     assert not connection.waiting
@@ -212,7 +226,8 @@ def seeds() -> Mapping[str, bytes]:
     }
     bodies = {"one": [one], "two": [one + one], "parts": [one[:3], one[3:]], "gzip": [long], "deflate": [short]}
     bodies |= {
-        kind: [wire.framed(kind[:1].upper().encode() + bytes(300))] for kind in ("refused", "list", "slow", "wait")
+        kind: [wire.framed(kind[:1].upper().encode() + bytes(300))]
+        for kind in ("refused", "list", "slow", "wait", "drop")
     }
     hello = frames.PREFACE + frames.settings((frames.INITIAL_WINDOW_SIZE, 100))
     found = {}

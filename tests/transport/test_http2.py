@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -510,9 +511,14 @@ async def test_a_field_that_is_named_very_often_is_too_much_metadata(named: int)
         peer = await serving.connect()
         raw = block() + b"\x40" + literal(b"x", b"y" * 3900)[1:] + bytes((ODD,)) * named
         pieces = [raw[at : at + 16_384] for at in range(0, len(raw), 16_384)]
-        peer.send(frame(HEADERS, 0, 1, pieces[0]), *(frame(CONTINUATION, 0, 1, piece) for piece in pieces[1:]))
-        peer.send(frame(CONTINUATION, END_HEADERS, 1, b""))
-        assert (await peer.reply(1)).status == str(int(Code.RESOURCE_EXHAUSTED))
+        tracemalloc.start()
+        try:
+            peer.send(frame(HEADERS, 0, 1, pieces[0]), *(frame(CONTINUATION, 0, 1, piece) for piece in pieces[1:]))
+            peer.send(frame(CONTINUATION, END_HEADERS, 1, b""))
+            assert (await peer.reply(1)).status == str(int(Code.RESOURCE_EXHAUSTED))
+            assert tracemalloc.get_traced_memory()[1] < 10 << 20  # not a copy for each time that it is named
+        finally:
+            tracemalloc.stop()
 
 
 @on_every_loop
@@ -545,6 +551,50 @@ async def test_requests_that_nobody_takes_are_bounded(monkeypatch: pytest.Monkey
         peer.send(reset(1), headers(9), frame(DATA, 0, 9, part))
         await peer.answers()
         assert peer.so_far(9).status == ""
+
+
+@on_every_loop
+async def test_a_call_whose_request_was_taken_is_none_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded(monkeypatch, MOST_HELD=50_000)
+    opened = asyncio.Event()
+    async with native(lambda _: gate(opened, b"done")) as serving:
+        peer = await serving.connect()
+        peer.send(headers(1, STREAM), frame(DATA, 0, 1, message(b"?")), headers(3, BOTH))
+        await peer.answers()
+        peer.send(*[frame(DATA, 0, 3, message(bytes(15_000)))] * 4, frame(DATA, END_STREAM, 1, b"more"))
+        await peer.answers()
+        opened.set()
+        assert (await peer.reply(1)).messages == [b"done"]
+
+
+@pytest.mark.parametrize("window", [10, 65_535])
+@on_every_loop
+async def test_messages_in_turn_that_fail_within_end_with_internal(
+    window: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def broken(call: Call) -> Iterator[bytes]:
+        try:
+            if call.request == b"header":
+                call.headers.append(("x", "привет"))
+            yield b"one"
+            if call.request == b"trailer":
+                call.trailers.append(("x", "привет"))
+                return
+            raise ZeroDivisionError
+        finally:
+            told.append("ended")
+
+    async with native(broken) as serving:
+        peer = await serving.connect((WINDOW, 5))
+        peer.send(settings((WINDOW, window)), call(1, STREAM), call(3, STREAM, b"trailer"), call(5, STREAM, b"header"))
+        await peer.answers()
+        peer.send(wider(1, 100), wider(3, 100))
+        for number in (1, 3, 5):
+            assert (await peer.reply(number)).status == str(int(Code.INTERNAL))
+        assert told == ["ended"] * 3
+        assert caplog.text.count("a defect of the emulator") == 3
 
 
 @on_every_loop
@@ -701,6 +751,82 @@ async def test_a_client_that_sends_more_than_is_taken_is_held_up() -> None:
         await peer.until(lambda got: any(one[0] == WINDOW_UPDATE and one[2] == 1 for one in got))
         peer.send(frame(DATA, END_STREAM, 1, message(b"last")))
         assert (await peer.reply(1)).messages == [b"16000"] * 65 + [b"4"]
+
+
+# -- connections that are dropped, or left half
+
+
+def dropping(call: Call, told: list[str]) -> Iterator[bytes]:
+    """Messages in turn, of which the second drops the connection where the request asks for it."""
+    name = call.request.decode()
+    try:
+        yield bytes(10)
+        told.append(f"{name} goes on")
+        if name == "drops":
+            call.dropped = True
+            raise Status(Code.UNAVAILABLE, "dropped")
+        yield bytes(10)
+    except GeneratorExit:
+        told.append(f"{name} is left")
+        raise
+
+
+@on_every_loop
+async def test_what_waits_on_a_dropped_connection_is_left_where_it_is() -> None:
+    told: list[str] = []
+    async with native(lambda call: dropping(call, told)) as serving:
+        peer = await serving.connect((WINDOW, 0))
+        drops = [call(n, STREAM, b"drops") for n in range(1, 801, 2)]
+        peer.send(*drops, *(call(n, STREAM, b"other") for n in range(801, 821, 2)))
+        await peer.answers()
+        assert told == []
+        peer.send(settings((WINDOW, 100)))
+        await peer.until(lambda _: peer.closed)
+        assert peer.so_far(1).data == b"\0\0\0\0\x0a" + bytes(10)
+        assert told == ["drops goes on", *["drops is left"] * 399, *["other is left"] * 10]
+
+
+@on_every_loop
+async def test_calls_that_came_with_the_one_that_drops_the_connection_are_not_looked_at() -> None:
+    told: list[str] = []
+
+    def answer(call: Call) -> Answer:
+        told.append(call.request.decode())
+        call.dropped = call.request == b"drops"
+        if call.dropped:
+            raise Status(Code.UNAVAILABLE, "dropped")
+        return b""
+
+    async with native(answer) as serving:
+        peer = await serving.connect()
+        await peer.answers()
+        peer.send(call(1, UNARY, b"first"), call(3, UNARY, b"drops"), call(5, UNARY, b"late"), call(7, BOTH))
+        await peer.until(lambda _: peer.closed)
+        assert peer.so_far(1).status == "0"
+        assert told == ["first", "drops"]
+
+
+@on_every_loop
+async def test_who_sends_no_more_has_left_also_where_it_does_not_read() -> None:
+    told: list[str] = []
+
+    async def forever() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(16_000)
+        finally:
+            told.append("ended")
+
+    async with native(lambda _: forever()) as serving:
+        peer = await serving.connect((WINDOW, (1 << 31) - 1))
+        await peer.answers()
+        peer.writer.transport.pause_reading()
+        (connection,) = serving.server._connections
+        peer.send(wider(0, 1 << 30), call(1, STREAM), call(3, STREAM))
+        await eventually(lambda: connection._paused)
+        peer.writer.write_eof()
+        await eventually(lambda: told == ["ended"] * 2)
+        assert not connection.running
 
 
 # -- stopping

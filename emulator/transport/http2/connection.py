@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 from ...call import Call
 from ...clock import Monotonic
@@ -19,6 +19,7 @@ from .bounds import (
     CONNECTION_WINDOW,
     LINGERING,
     LONGEST_REMEMBERED,
+    MOST_AT_ONCE,
     MOST_BLOCK,
     MOST_CONTINUATIONS,
     MOST_HELD,
@@ -154,9 +155,7 @@ class Connection(Sending):
     def connection_lost(self, exc: Exception | None) -> None:
         self._over = True
         self._known = {}
-        for stream in tuple(self._streams.values()):
-            stream.leave()
-        self._streams.clear()
+        self._leave_all()
         self._out.clear()
         serving = self._serving
         serving.connections.discard(self)
@@ -164,6 +163,12 @@ class Connection(Sending):
             serving.emptied()
 
     def eof_received(self) -> bool:
+        """The client sends no more, which in gRPC is to leave. What has been written is sent, if it reads that soon."""
+        if not self._over:
+            self._flush()
+            self._leave_all()
+            self._over = True
+            self._linger(MOST_LINGERING)
         return False
 
     def resume_writing(self) -> None:
@@ -200,9 +205,18 @@ class Connection(Sending):
                 if stream.rest is not None:
                     self.waiting[stream] = None
         self._flush()
-        if self._paused and not self._over and self._transport.get_write_buffer_size() + self.unsent > MOST_UNREAD:
+        if self._over:
+            return
+        if self._paused and self._transport.get_write_buffer_size() + self.unsent > MOST_UNREAD:
             self._stopped_reading = True
             self._transport.pause_reading()
+        elif len(data) >= MOST_AT_ONCE:  # uvloop reads on as long as there is something, and nobody else has a turn
+            self._transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not (self._over or self._stopped_reading or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     # -- reading
 
@@ -261,6 +275,8 @@ class Connection(Sending):
                         self._count(size)
                         at = past
                         self._ask(number, asked, data[past - length : past])
+                        if self._over:  # chaos has dropped the connection
+                            return end
                         continue
                 self._open(number, asked, ended=False)
             else:
@@ -376,9 +392,8 @@ class Connection(Sending):
         payload = _unpadded(flags, payload)
         if stream is None or stream.ended:
             if stream is not None:
-                del self._streams[number]
-                stream.leave()
-            if not self._was_reset(number):
+                self._mistaken(stream, Error.STREAM_CLOSED)
+            elif not self._was_reset(number):
                 self._mistake(number, Error.STREAM_CLOSED)
             return
         stream.left -= size
@@ -394,7 +409,7 @@ class Connection(Sending):
             return
         try:
             message = stream.take(payload, size, ended)
-            if self.held > MOST_HELD:
+            if self.held > MOST_HELD and stream.held:
                 raise _UNTAKEN
         except Status as refused:
             self._unreadable(stream, refused)
@@ -469,7 +484,7 @@ class Connection(Sending):
             fields = decoder.fields(block)
         except ValueError as failed:
             raise Broken(Error.COMPRESSION_ERROR, str(failed)) from None
-        found = request.read(fields, self._serving.kinds)
+        found = request.read(fields, self._serving.kinds, len(block))
         if decoder.version != self._version:
             self._version = decoder.version
             self._known, self._once = {}, set()
@@ -548,7 +563,7 @@ class Connection(Sending):
         """Answer the calls whose message has come, now that all that came with it is known."""
         ready, self._ready = self._ready, []
         for stream, message in ready:
-            if stream.closed:
+            if stream.closed or self._over:
                 continue
             if stream.request.kind is Kind.FOREIGN:
                 self._turn_away(stream)
@@ -631,6 +646,10 @@ class Connection(Sending):
                 pieces += (pack(size << 8 | DATA, 0, number, 0, size - wire.PREFIX), message)
         except Status as status:
             ended: Status | None = status
+        except Exception:
+            if isinstance(messages, Generator):
+                messages.close()
+            raise
         else:
             ended = None
         self.window -= sent
@@ -721,8 +740,9 @@ class Connection(Sending):
     def drop(self) -> None:
         """End the connection, with all calls on it, as when the network fails."""
         if not self._over:
-            self._flush()
             self._over = True
+            self._flush()
+            self._leave_all()
         self.loop.call_soon(self._transport.abort)  # what was just written is on its way by then
 
     def stop(self) -> None:
@@ -744,12 +764,15 @@ class Connection(Sending):
 
     def end(self, error: Error, why: str) -> None:
         """End the connection because of what the client did."""
+        self._leave_all()
+        self.write(frames.goodbye(self._last, error, why))
+        self._close()
+
+    def _leave_all(self) -> None:
         for stream in tuple(self._streams.values()):
             stream.leave()
         self._streams.clear()
         self._ready.clear()
-        self.write(frames.goodbye(self._last, error, why))
-        self._close()
 
     def _close(self) -> None:
         """Send what is left, and give the client a moment to read it: what is closed before is reset."""

@@ -23,8 +23,10 @@ class Kind(IntEnum):
     TRAILERS = 5  # fields that may end a request, and begin none
 
 
-MOST_FIELDS = 4096
-"""Fields that could all be within the bounds of metadata, were their names and values empty."""
+_FEW, _SMALL = 24, 16_384
+"""Fields, and bytes of a header block, that can't pass the limit of metadata together, were each field one that fills
+the table; so most headers are not counted any closer.
+"""
 
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 _NEEDED = frozenset((b":method", b":scheme", b":path"))
@@ -61,8 +63,17 @@ MALFORMED = Request(Kind.MALFORMED)
 TRAILERS = Request(Kind.TRAILERS)
 
 
-def read(fields: Sequence[Field], kinds: Mapping[str, Kind]) -> Request:
-    """What `fields` say; `kinds` has those of methods by path, and all others are `STREAMS`."""
+def read(fields: Sequence[Field], kinds: Mapping[str, Kind], size: int) -> Request:
+    """What `fields` say, which came in a block of `size` bytes; `kinds` has those of methods by path, and all others
+    are `STREAMS`.
+    """
+    if len(fields) > _FEW or size > _SMALL:
+        try:  # before anything else: a byte may name a field of 4 KiB
+            wire.check_size(fields)
+        except Status as refused:
+            request = Request(Kind.STREAMS)
+            request.refusal = refused
+            return request
     pseudo: dict[bytes, bytes] = {}
     count = 0
     for name, value in fields:

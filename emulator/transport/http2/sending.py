@@ -104,7 +104,7 @@ class Sending(asyncio.Protocol):
 
     def _flush(self) -> None:
         waiting, out = self.waiting, self._out
-        while waiting and self.window > 0 and not self._paused and self._queued < MOST_QUEUED:
+        while waiting and self.window > 0 and not self._paused and self._queued < MOST_QUEUED and not self._over:
             stream = next(iter(waiting))
             del waiting[stream]
             stream.push()
@@ -114,5 +114,5 @@ class Sending(asyncio.Protocol):
             whole = b"".join(out) if len(out) > 1 else out[0]
             out.clear()
             self._transport.write(whole)
-        if waiting and self.window > 0 and not self._paused:
+        if waiting and self.window > 0 and not self._paused and not self._over:
             self.schedule()

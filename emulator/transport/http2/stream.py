@@ -253,7 +253,10 @@ class Stream:
             connection.waiting[self] = None
             return
         self.rest = None
-        self._next()
+        try:
+            self._next()
+        except Exception as failed:
+            connection.defect(self, failed)
 
     # -- answers that have to be waited for
 
@@ -330,6 +333,8 @@ class Stream:
                 if not self.begun:
                     self.begin(call)
                 if not self.send(message):
+                    if self.closed:
+                        return
                     await self.sent()
         if self.closed:
             return
