@@ -34,7 +34,7 @@ def import_yaml() -> None:
         whose = str(sys._getframe(1).f_globals.get("__name__", ""))
         return (Pattern if whose.startswith("yaml.") else compile_)(*arguments, **named)
 
-    re.compile = later  # type: ignore[assignment]
+    re.compile = later
     try:
         import yaml  # noqa: F401
     finally:
