@@ -91,6 +91,7 @@ def _locked(folder: Path) -> int | None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # a file system without locks: nobody sees one, and the folder stays if we are killed
         os.close(lock)
+        new.unlink()
         return None
     new.rename(folder / LOCK)
     return lock
