@@ -67,10 +67,16 @@ def _ours() -> Iterator[Path]:
     where = os.environ.get("TMPDIR") or "/tmp"
     with contextlib.suppress(OSError), os.scandir(where) as there:
         for entry in there:
-            if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
-                status = entry.stat(follow_symlinks=False)
-                if status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077:
-                    yield Path(entry.path)
+            if entry.name.startswith(PREFIX) and _is_ours(entry):
+                yield Path(entry.path)
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:  # it has just been taken away
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
 
 
 def _locked(folder: Path) -> int | None:
@@ -85,6 +91,7 @@ def _locked(folder: Path) -> int | None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # a file system without locks: nobody sees one, and the folder stays if we are killed
         os.close(lock)
+        new.unlink()
         return None
     new.rename(folder / LOCK)
     return lock

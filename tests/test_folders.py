@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -60,6 +61,21 @@ def test_a_folder_in_use_in_this_process_stays_and_goes_with_remove(place: Path)
     folder = Folder()
     assert sweep() == []
     assert folder.path.is_dir()
+    folder.remove()
+    assert list(place.iterdir()) == []
+
+
+def test_where_there_are_no_locks_a_folder_holds_what_was_put_into_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lock: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    folder = Folder()
+    (folder.path / "kept").touch()
+    assert folder.files() == [folder.path / "kept"]
+    assert sweep() == []
     folder.remove()
     assert list(place.iterdir()) == []
 

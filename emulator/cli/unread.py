@@ -14,12 +14,12 @@ from typing import Any
 class Pattern:
     """What `re.compile` would make of the arguments, made when it is first asked for anything."""
 
-    def __init__(self, *arguments: Any) -> None:
-        self._arguments = arguments
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._arguments, self._named = arguments, named
 
     def __getattr__(self, name: str) -> Any:
         if name == "_made":
-            self._made = re.compile(*self._arguments)
+            self._made = re.compile(*self._arguments, **self._named)
             return self._made
         found = getattr(self._made, name)
         setattr(self, name, found)
@@ -30,11 +30,11 @@ def import_yaml() -> None:
     """Import PyYAML so. It is for the beginning of a process of our own, in which nothing else runs."""
     compile_ = re.compile
 
-    def later(*arguments: Any) -> Any:
-        whose = sys._getframe(1).f_globals["__name__"]
-        return Pattern(*arguments) if whose.startswith("yaml.") else compile_(*arguments)
+    def later(*arguments: Any, **named: Any) -> Any:
+        whose = str(sys._getframe(1).f_globals.get("__name__", ""))
+        return (Pattern if whose.startswith("yaml.") else compile_)(*arguments, **named)
 
-    re.compile = later  # type: ignore[assignment]
+    re.compile = later
     try:
         import yaml  # noqa: F401
     finally:

@@ -141,7 +141,7 @@ class _Slot:
             return self._found(value)
         found = self._remembered.get(raw)
         if found is None:
-            if len(self._remembered) == _REMEMBERED:
+            if len(self._remembered) >= _REMEMBERED:  # rows are looked through in threads, too
                 self._remembered.clear()
             found = self._remembered[raw] = self._found(value)
         return found

@@ -39,4 +39,5 @@ def same(shown: str, token: str) -> bool:
     """Whether that is the token; how long it takes to tell does not tell how much of it is."""
     import hmac  # which needs OpenSSL
 
-    return hmac.compare_digest(shown.encode(), token.encode())
+    # What is no UTF-8 comes with halves of surrogate pairs in it, and is no token.
+    return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), token.encode("utf-8", "surrogatepass"))

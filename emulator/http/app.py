@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ from .storage import Refusal, Storage
 log = logging.getLogger("emulator.http")
 server_log = logging.getLogger("emulator.http.server")
 """aiohttp's own."""
+
+_QUOTED = re.compile(r"[:\s]+b?['\"]")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -85,7 +88,8 @@ class NoRequests(logging.Filter):
         failed = record.exc_info[1] if record.exc_info else None
         if isinstance(failed, HttpProcessingError):
             grpc = "PRI" in failed.message
-            why = "gRPC is served on the other port" if grpc else " ".join(failed.message.split())[:200]
+            # What came is left out: it may hold a credential, or what a URL is signed with.
+            why = "gRPC is served on the other port" if grpc else _QUOTED.split(failed.message, 1)[0]
             record.msg, record.args = "a request that is no HTTP/1.1: %s", (why,)
             record.exc_info, record.exc_text = None, None
             record.levelno, record.levelname = logging.WARNING, "WARNING"

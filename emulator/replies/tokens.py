@@ -84,7 +84,7 @@ def _counted(text: Text) -> int:
         return _count(text)
     found = _kept.get(raw)
     if found is None:
-        if len(_kept) == _MOST_KEPT:
+        if len(_kept) >= _MOST_KEPT:  # rows are counted in threads, too, so several may be added at once
             _kept.clear()
         found = _kept[raw] = _count(text)
     return found

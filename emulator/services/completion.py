@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 from ..call import Answer, Call
 from ..calls import METHODS_BY_CALL
-from ..engine.lasting import Answers
+from ..engine.lasting import LARGEST, Answers
 from ..gates import Handler
 from ..replies.play import Play
 from ..replies.streams import FOREVER
@@ -34,16 +34,20 @@ def _in_turn(call: Call, play: Play, answers: Answers) -> Iterator[bytes]:
     if play.failure is not None:
         raise play.failure
     sent: list[bytes] = []
+    room = LARGEST if play.lasting is not None else 0  # each message holds all the text so far
     steps = play.steps()
     following = next(steps, None)
     while following is not None:
         raw: bytes = following.message.SerializeToString(deterministic=True)
         following = next(steps, None)
         call.last = following is None
-        if play.lasting is not None:
+        room -= len(raw)
+        if room > 0:
             sent.append(raw)
             if call.last:
                 keep(call, play, answers, tuple(sent))
+        else:
+            sent.clear()
         yield raw
 
 

@@ -345,6 +345,9 @@ def test_a_download_url_is_good_for_nothing_else(begin: Begin) -> None:
     [
         (b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "Invalid character in Content-Length"),
         (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", "Got more than"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\x01\r\n\r\n", "Invalid header value"),
+        (b"GET /?X-Amz-Signature=secret\xff HTTP/1.1\r\nHost: x\r\n\r\n", "Invalid char in url"),
+        (b"GET / HTTP/1.1\r\nCookie: secret" + b"x" * 20_000 + b"\r\n\r\n", "Got more than"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "gRPC is served on the other port"),
     ],
 )
@@ -363,6 +366,7 @@ def test_what_is_no_http_is_a_line_in_the_log(
     assert record.exc_info is None
     assert record.getMessage().startswith("a request that is no HTTP/1.1: ")
     assert told in record.getMessage()
+    assert "secret" not in record.getMessage()
 
 
 def test_both_loopbacks_are_served_and_the_advertised_address_is_told(begin: Begin) -> None:

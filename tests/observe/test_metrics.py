@@ -130,10 +130,10 @@ def test_who_asks_for_open_metrics_gets_that(serve: Serve, connect: Connect) -> 
     assert "fm_emulator_calls" in {family.name for family in open_metrics(response.text)}
 
 
-@pytest.mark.parametrize("shown", [None, "secret-of-ours", "Bearer secret", "Basic secret-of-ours"])
-def test_where_there_is_a_token_metrics_are_for_who_shows_it(serve: Serve, shown: str | None) -> None:
+@pytest.mark.parametrize("shown", [None, "secret-of-ours", "Bearer secret", "Basic secret-of-ours", b"Bearer \xff"])
+def test_where_there_is_a_token_metrics_are_for_who_shows_it(serve: Serve, shown: str | bytes | None) -> None:
     url = f"http://{serve(metrics=True, token='secret-of-ours').http_target}/metrics"
-    refused = httpx.get(url, headers={"Authorization": shown} if shown is not None else {})
+    refused = httpx.get(url, headers=[(b"Authorization", shown)] if shown is not None else [])
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
     assert refused.text == "metrics need the emulator's token: send it as Authorization: Bearer TOKEN\n"
     assert httpx.get(url, headers={"Authorization": "Bearer secret-of-ours"}).status_code == 200

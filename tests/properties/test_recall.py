@@ -11,6 +11,7 @@ from wire.client import asking, choosing, embedding, path, tokenizing
 
 from emulator.engine.book import load
 from emulator.engine.lasting import Kept
+from emulator.seed import Seed
 from emulator.sessions import Session
 
 from .served import Served, check_accounts
@@ -63,6 +64,10 @@ POOL: list[dict[str, Any]] = [
     {"when": {"attempt": 2}, "reply": {"error": "UNAVAILABLE"}},
     {"when": {"question": "раз", "attempt": {"at_least": 2}}, "reply": {"text": "снова"}},
     {"when": {"question": "иное"}, "chaos": {"share": 0.5, "error": "INTERNAL"}, "reply": {"text": "бывает"}},
+    {"when": {"any": [{"metadata": {"x-who": "я"}}, {"question": "раз"}]}, "reply": {"text": "любое"}},
+    {"when": {"not": {"state": {"ход": "начат"}}, "question": "вот"}, "reply": {"json": {"ещё": "{{ turn }}"}}},
+    {"when": {"folder": {"not": "b1gtest"}}, "reply": {"text": "{{ state.get('ход', '-') }}, {{ attempt }}"}},
+    {"when": {"stream": True, "model": "yandexgpt"}, "reply": {"tool_calls": ["f"]}},
     {"call": "tokenize", "reply": {"tokens": ["ра", "з"]}},
     {"call": "text_embedding", "times": 1, "reply": {"embedding": [1, 2]}},
     {"call": "few_shot_classify", "reply": {"predictions": {"да": 0.75}, "delay": "1s"}},
@@ -84,6 +89,10 @@ steps = st.one_of(
     st.tuples(st.just("call"), st.sampled_from(CALLS), st.sampled_from(METADATA)),
     st.tuples(st.just("call"), st.sampled_from(CALLS), st.sampled_from(METADATA)),
     st.tuples(st.just("call"), st.sampled_from(CALLS[:4]), st.sampled_from(METADATA)),
+    st.tuples(st.just("elsewhere"), st.sampled_from(CALLS[:6]), st.sampled_from(METADATA)),
+    st.tuples(st.just("reload"), rules),
+    st.tuples(st.just("seed"), st.integers(0, 3)),
+    st.tuples(st.just("back")),
     st.tuples(st.just("add"), rules, st.sampled_from([{}, *SECTIONS])),
     st.tuples(st.just("remove")),
     st.tuples(st.just("reset")),
@@ -97,12 +106,19 @@ def done(served: Served, step: tuple[Any, ...]) -> Any:
     """Do one step; what can be seen of it."""
     session = served.session("a")
     kind = step[0]
-    if kind == "call":
+    if kind in ("call", "elsewhere"):
         (short, request), metadata = step[1:]
-        task = served.begin("a", path(short), request, **metadata)
-        served.advance("a", 60_000_000_000)
+        whose = "a" if kind == "call" else "b"  # which has other states, and mostly the same rules
+        task = served.begin(whose, path(short), request, **metadata)
+        served.advance(whose, 60_000_000_000)
         return served.loop.run_until_complete(task)
-    if kind == "add":
+    if kind == "reload":
+        served.emulator.sessions.shared.book = load([{"rules": step[1]}])
+    elif kind == "seed":
+        session.seed = Seed(step[1])
+    elif kind == "back":
+        served.restore("b", served.snapshot("a"))
+    elif kind == "add":
         session.add(load([{"rules": step[1], **step[2]}], session.book))
     elif kind == "remove" and session.added:
         session.remove(session.added[0].id)
@@ -139,7 +155,8 @@ def test_a_history_is_the_same_with_and_without_kept_answers(
     try:
         for step in history:
             assert done(keeping, step) == done(forgetting, step)
-            assert seen(keeping.session("a")) == seen(forgetting.session("a"))
+            for whose in ("a", "b"):
+                assert seen(keeping.session(whose)) == seen(forgetting.session(whose))
         assert not len(forgetting.emulator.sessions.shared.kept)
     finally:
         keeping.close()
