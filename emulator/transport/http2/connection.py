@@ -205,12 +205,12 @@ class Connection(Sending):
                 if stream.rest is not None:
                     self.waiting[stream] = None
         self._flush()
-        if self._over:
-            return
-        if self._paused and self._transport.get_write_buffer_size() + self.unsent > MOST_UNREAD:
+        if self._paused and not self._over and self._transport.get_write_buffer_size() + self.unsent > MOST_UNREAD:
             self._stopped_reading = True
             self._transport.pause_reading()
-        elif len(data) >= MOST_AT_ONCE:  # uvloop reads on as long as there is something, and nobody else has a turn
+        elif (
+            len(data) >= MOST_AT_ONCE and not self._over
+        ):  # uvloop reads on as long as there is something, and nobody else has a turn
             self._transport.pause_reading()
             self.loop.call_soon(self._read_on)
 
