@@ -34,9 +34,6 @@ CALLS = [
 """What is asked, again and again."""
 
 METADATA: list[dict[str, str]] = [
-    {},
-    {},
-    {},
     {"x-who": "я"},
     {"x-folder-id": "b1gtest"},
     {"x-retry-attempt": "1"},
@@ -68,6 +65,9 @@ POOL: list[dict[str, Any]] = [
     {"when": {"not": {"state": {"ход": "начат"}}, "question": "вот"}, "reply": {"json": {"ещё": "{{ turn }}"}}},
     {"when": {"folder": {"not": "b1gtest"}}, "reply": {"text": "{{ state.get('ход', '-') }}, {{ attempt }}"}},
     {"when": {"stream": True, "model": "yandexgpt"}, "reply": {"tool_calls": ["f"]}},
+    {"then": {"state": {"ход": "начат"}}, "reply": {"text": "{{ state.get('ход', 'начало') }}"}},
+    {"when": {"metadata": {"x-who": "я"}}, "reply": {"text": "узнал"}},
+    {"when": {"not": {"question": "иное"}}, "times": 1, "reply": {"text": "один раз"}},
     {"call": "tokenize", "reply": {"tokens": ["ра", "з"]}},
     {"call": "text_embedding", "times": 1, "reply": {"embedding": [1, 2]}},
     {"call": "few_shot_classify", "reply": {"predictions": {"да": 0.75}, "delay": "1s"}},
@@ -84,12 +84,15 @@ SECTIONS: list[dict[str, Any]] = [
     {"chaos": []},
 ]
 
-rules = st.lists(st.sampled_from(POOL), max_size=8, unique_by=id)
-steps = st.one_of(
-    st.tuples(st.just("call"), st.sampled_from(CALLS), st.sampled_from(METADATA)),
-    st.tuples(st.just("call"), st.sampled_from(CALLS), st.sampled_from(METADATA)),
-    st.tuples(st.just("call"), st.sampled_from(CALLS[:4]), st.sampled_from(METADATA)),
-    st.tuples(st.just("elsewhere"), st.sampled_from(CALLS[:6]), st.sampled_from(METADATA)),
+rules = st.lists(st.sampled_from(POOL), max_size=5, unique_by=id)
+few = st.tuples(
+    st.lists(st.sampled_from(CALLS), min_size=3, max_size=3), st.sampled_from(METADATA).map(lambda one: ({}, one))
+)
+"""What a history asks, and with which metadata: hardly anything else would be asked again."""
+
+calls = st.tuples(st.sampled_from(["call", "call", "elsewhere"]), st.integers(0, 2), st.integers(0, 1))
+changes = st.one_of(
+    st.none(),
     st.tuples(st.just("reload"), rules),
     st.tuples(st.just("seed"), st.integers(0, 3)),
     st.tuples(st.just("back")),
@@ -100,6 +103,7 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.integers(1, 40)),
     st.tuples(st.just("token")),
 )
+rounds = st.tuples(changes, st.lists(calls, min_size=2, max_size=8))
 
 
 def done(served: Served, step: tuple[Any, ...]) -> Any:
@@ -143,17 +147,22 @@ def seen(session: Session) -> Any:
     return entries, session.state, session.verify(()), session.tally.unmatched, session.tally.spent
 
 
-@settings(max_examples=60, deadline=None)
-@given(rules, st.booleans(), st.lists(steps, min_size=5, max_size=40), st.booleans())
+@settings(max_examples=150, deadline=None)
+@given(rules, st.booleans(), few, st.lists(rounds, min_size=1, max_size=8), st.booleans())
 def test_a_history_is_the_same_with_and_without_kept_answers(
-    first: list[dict[str, Any]], many: bool, history: list[tuple[Any, ...]], lenient: bool
+    first: list[dict[str, Any]], many: bool, few: Any, history: list[Any], lenient: bool
 ) -> None:
+    requests, metadata = few
     loop = asyncio.new_event_loop()
     fixtures = {"rules": [*first, *MORE] if many else first}
     keeping, forgetting = (Served(loop, fixtures, now=NOON, seed=1, lenient=lenient) for _ in range(2))
     forgetting.emulator.sessions.shared.kept = Kept(most=0)
+    steps: list[tuple[Any, ...]] = []
+    for change, asked in history:
+        steps += [] if change is None else [change]
+        steps += [(kind, requests[n], metadata[m]) for kind, n, m in asked]
     try:
-        for step in history:
+        for step in steps:
             assert done(keeping, step) == done(forgetting, step)
             for whose in ("a", "b"):
                 assert seen(keeping.session(whose)) == seen(forgetting.session(whose))
