@@ -342,6 +342,8 @@ def _mask_signatures(message: Any) -> None:
     for field_, value in message.ListFields():
         if isinstance(value, str):
             setattr(message, field_.name, mask_signature(value))
+        elif field_.type == field_.TYPE_STRING:  # several
+            value[:] = list(map(mask_signature, value))
         elif field_.message_type is not None and not field_.message_type.GetOptions().map_entry:
             for inner in (value,) if hasattr(value, "ListFields") else value:
                 _mask_signatures(inner)
