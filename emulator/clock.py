@@ -227,14 +227,18 @@ class Clock:
 
     # -- who takes part
 
-    def enter(self) -> None:
-        """A participant begins: a call is being answered, in the running task."""
-        self._taking_part.add(_current_task())
-        self._running += 1
-
-    def leave(self) -> None:
-        """A participant ends, whatever became of it. Every `enter` needs one."""
+    def enter(self) -> asyncio.Task[Any] | None:
+        """A participant begins: a call is being answered, in the running task, which is returned; None without one."""
         task = _current_task()
+        self._taking_part.add(task)
+        self._running += 1
+        return task
+
+    def leave(self, *began: asyncio.Task[Any] | None) -> None:
+        """A participant ends, whatever became of it. Every `enter` needs one, and gets what that returned where it may end
+        in another task.
+        """
+        task = began[0] if began else _current_task()
         self._taking_part.discard(task)
         self._rests(task)
 

@@ -265,22 +265,26 @@ class Session:
         trace = digits[32:48]
         return f"{kind[0]}{n}", as_uuid(digits), f"{trace}:{digits[48:]}:{trace}:1"
 
-    def enter(self, entry: Entry | None) -> None:
-        """A call that is not answered at once begins to be answered, in the running task; `entry` is None for those of
-        tools. Calls that are answered at once need not enter: nothing happens between their beginning and their end.
+    def enter(self, entry: Entry | None) -> asyncio.Task[Any] | None:
+        """A call that is not answered at once begins to be answered, in the running task, which is returned; `entry` is
+        None for those of tools. Calls that are answered at once need not enter: nothing happens between their beginning
+        and their end.
         """
         self.holders += 1
         if entry is not None:
             self.open_calls += 1
             self.journal.add(entry)
-            self.clock.enter()
+            return self.clock.enter()
+        return None
 
-    def leave(self, entry: Entry | None) -> None:
-        """Such a call has been answered, whatever became of it. Every `enter` needs one."""
+    def leave(self, entry: Entry | None, began: asyncio.Task[Any] | None) -> None:
+        """Such a call has been answered, whatever became of it. Every `enter` needs one, with what that returned: a
+        stream that waits for its client may end in any task.
+        """
         self.holders -= 1
         if entry is not None:
             self.open_calls -= 1
-            self.clock.leave()
+            self.clock.leave(began)
             if self.journal.holds(entry):  # else the session was reset meanwhile
                 self._closed(entry)
                 self.journal.close(entry)

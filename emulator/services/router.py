@@ -119,7 +119,7 @@ class Router:
 
     def _in_turn(self, call: Call, answer: Iterator[bytes], began: float) -> Iterator[bytes]:
         """The messages of an answer that has nothing to wait for but the client."""
-        self._begun(call)
+        task = self._begun(call)
         try:
             with closing(answer) as messages:  # type: ignore[type-var]
                 for message in messages:
@@ -132,10 +132,10 @@ class Router:
         except Exception as failed:
             raise self._failed(call, failed) from None
         finally:
-            self._ended(call, began)
+            self._ended(call, began, task)
 
     async def _messages(self, call: Call, answer: AsyncIterator[bytes], began: float) -> AsyncIterator[bytes]:
-        self._begun(call)
+        task = self._begun(call)
         try:
             async with aclosing(answer) as messages:  # type: ignore[type-var]
                 async for message in messages:
@@ -148,12 +148,12 @@ class Router:
         except Exception as failed:
             raise self._failed(call, failed) from None
         finally:
-            self._ended(call, began)
+            self._ended(call, began, task)
 
-    def _begun(self, call: Call) -> None:
-        """The messages of such a call begin to be asked for."""
+    def _begun(self, call: Call) -> asyncio.Task[Any] | None:
+        """The messages of such a call begin to be asked for, in the task that is returned."""
         self._under_way += 1
-        call.session.enter(None if call.quiet else call.entry)
+        return call.session.enter(None if call.quiet else call.entry)
 
     @staticmethod
     def _abandoned(call: Call) -> None:
@@ -162,13 +162,13 @@ class Router:
         call.entry.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
         call.entry.message = "the client's deadline passed" if late else "the client left"
 
-    def _ended(self, call: Call, began: float) -> None:
+    def _ended(self, call: Call, began: float, task: asyncio.Task[Any] | None) -> None:
         """Such a call is over, whatever became of it."""
         self._under_way -= 1
         session, entry = call.session, call.entry
         session.used = now = Monotonic.now()
         entry.took = now - began
-        session.leave(None if call.quiet else entry)
+        session.leave(None if call.quiet else entry, task)
         self._tell(call)
 
     def _sent(self, call: Call, message: bytes) -> None:

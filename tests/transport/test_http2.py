@@ -621,6 +621,32 @@ async def test_mistakes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (await peer.goodbye())[0] == Error.ENHANCE_YOUR_CALM
 
 
+@pytest.mark.parametrize("apart", [False, True])
+@on_every_loop
+async def test_many_calls_that_come_at_once_leave_others_their_turn(apart: bool) -> None:
+    told: list[str] = []
+
+    def answer(call: Call) -> Answer:
+        told.append(call.method)
+        return b""
+
+    async with native(answer) as serving:
+        peer, other = await serving.connect(), await serving.connect()
+        await peer.answers()
+        await other.answers()
+        many = range(1, 20_001, 2)
+        if apart:
+            peer.send(*(headers(n) + frame(DATA, 0, n, message(b"")) + frame(DATA, END_STREAM, n, b"") for n in many))
+        else:
+            peer.send(*(call(n) for n in many))
+        await eventually(lambda: len(told) > 0)
+        other.send(call(1, STREAM))
+        await other.reply(1)
+        assert told.index(STREAM) < 5000
+        await peer.reply(19_999)
+        assert len(told) == 10_001
+
+
 @on_every_loop
 async def test_who_does_not_read_is_not_read_from() -> None:
     async with native(echo) as serving:

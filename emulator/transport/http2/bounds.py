@@ -25,7 +25,8 @@ MOST_QUEUED = 64 << 10
 """Bytes that are written before anything else has its turn."""
 
 MOST_AT_ONCE = 64 << 10
-"""Bytes that are read before others have their turn."""
+MOST_CALLS_AT_ONCE = 64
+"""Bytes that are read, and calls that are answered, before others have their turn."""
 
 MOST_UNREAD = 1 << 20
 """Bytes that a client leaves unread in the socket before nothing more is read from it."""

@@ -21,6 +21,7 @@ from .bounds import (
     LONGEST_REMEMBERED,
     MOST_AT_ONCE,
     MOST_BLOCK,
+    MOST_CALLS_AT_ONCE,
     MOST_CONTINUATIONS,
     MOST_HELD,
     MOST_LINGERING,
@@ -99,6 +100,7 @@ class Connection(Sending):
         "_last",
         "_left",
         "_mistakes",
+        "_more",
         "_number",
         "_once",
         "_peer",
@@ -106,6 +108,7 @@ class Connection(Sending):
         "_ready",
         "_reset",
         "_rest",
+        "_resting",
         "_serving",
         "_stopped_reading",
         "_streams",
@@ -132,6 +135,8 @@ class Connection(Sending):
         self._number = self._flags = self._pieces = 0
         self._ready: list[tuple[Stream, bytes]] = []
         self._stopped_reading = self._wider = False
+        self._more = False  # frames have come that nobody has looked at
+        self._resting = False  # others have their turn
         self._reset: deque[int] | None = None
         self._mistakes = 0
         # calls
@@ -175,12 +180,14 @@ class Connection(Sending):
         self._paused = False
         if self._stopped_reading:
             self._stopped_reading = False
-            self._transport.resume_reading()
+            self._read_on()
         self.schedule()
 
     def data_received(self, data: bytes) -> None:
         if self._over:
             return
+        self._more = False
+        many = len(data) >= MOST_AT_ONCE
         if self._rest:
             data = self._rest + data
             self._rest = b""
@@ -208,14 +215,21 @@ class Connection(Sending):
         if self._paused and not self._over and self._transport.get_write_buffer_size() + self.unsent > MOST_UNREAD:
             self._stopped_reading = True
             self._transport.pause_reading()
-        elif (
-            len(data) >= MOST_AT_ONCE and not self._over
-        ):  # uvloop reads on as long as there is something, and nobody else has a turn
+        elif (many or self._more) and not (self._over or self._resting):
+            # Else uvloop reads on as long as there is something, and nobody else has a turn.
+            self._resting = True
             self._transport.pause_reading()
-            self.loop.call_soon(self._read_on)
+            self.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._read_on()
 
     def _read_on(self) -> None:
-        if not (self._over or self._stopped_reading or self._transport.is_closing()):
+        """Go on with what has come already, and then with reading."""
+        if self._more and not self._stopped_reading:
+            self.data_received(b"")
+        if not (self._over or self._stopped_reading or self._resting or self._transport.is_closing()):
             self._transport.resume_reading()
 
     # -- reading
@@ -234,7 +248,10 @@ class Connection(Sending):
         self._rest = data[self._read(data) :]
 
     def _read(self, data: bytes) -> int:
-        """Take the frames in `data`; where the one that isn't whole begins."""
+        """Take the frames in `data`; where the one that isn't whole begins, or the next after as many calls as may be
+        looked at before others have their turn.
+        """
+        calls = 0
         at, end, whole, with_prefix, known = 0, len(data), HEAD.unpack_from, HEAD_AND_PREFIX.unpack_from, self._known
         while end - at >= LENGTH_OF_HEAD:
             sized, flags, number = whole(data, at)
@@ -277,6 +294,10 @@ class Connection(Sending):
                         self._ask(number, asked, data[past - length : past])
                         if self._over:  # chaos has dropped the connection
                             return end
+                        calls += 1
+                        if calls >= MOST_CALLS_AT_ONCE:
+                            self._more = True
+                            break
                         continue
                 self._open(number, asked, ended=False)
             else:
@@ -285,6 +306,9 @@ class Connection(Sending):
             at = at_next
             if self._over:
                 return end
+            if len(self._ready) >= MOST_CALLS_AT_ONCE:
+                self._more = True
+                break
         return at
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
