@@ -235,8 +235,8 @@ class Clock:
         return task
 
     def leave(self, *began: asyncio.Task[Any] | None) -> None:
-        """A participant ends, whatever became of it. Every `enter` needs one, with what that returned where it may end in
-        another task.
+        """A participant ends, whatever became of it. Every `enter` needs one, with what that returned where it may end
+        in another task.
         """
         task = began[0] if began else _current_task()
         self._taking_part.discard(task)
