@@ -17,8 +17,8 @@ MODEL = f"gpt://{FOLDER}/yandexgpt/latest"
 QUESTIONS = 2048
 """How many distinct ones are asked, in turn, and so again and again, as suites and load tests do."""
 
-NEW = 6144
-"""So many in turn that each is new to the emulator, which keeps 4,096 answers."""
+AGAIN, NEW = 1024, 6144
+"""Of so many in turn the emulator keeps the answers, three times over; and so many that each is new to it."""
 
 FIRST, LAST, NONE = "Ключ-начало", "Ключ-конец", "Ключ-никакой"
 COMPLETION = "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion"

@@ -104,8 +104,12 @@ def under_load(run: Run, case: str, asked: Sequence[Asked], rounds: int, *, mess
     With `messages`, such as "chunks", what is counted are the messages of streams and not calls.
     """
 
+    following: dict[tuple[str, str, bytes, int], int] = {}  # the request that is next in turn
+
     def measure(one: Asked) -> dict[str, float]:
-        load = servers.loaded(one.process, one.path, one.requests, seconds=run.seconds, layout=one.layout)
+        first = following.get(_asked_by(one), 0)
+        load = servers.loaded(one.process, one.path, one.requests, seconds=run.seconds, layout=one.layout, first=first)
+        following[_asked_by(one)] = load.following
         run.failed(f"{case}: {one.row}, {one.server}, {one.layout}", load.outcome)
         if load.client > 0.9:
             run.note(f"{case}: {one.row}, {one.server}, {one.layout}: the client was the limit")
@@ -117,9 +121,14 @@ def under_load(run: Run, case: str, asked: Sequence[Asked], rounds: int, *, mess
     for one in asked:
         for request in (one.requests[0], one.requests[-1]):
             _check(one, servers.checked(one.process.target, one.path, request))
-    for one in {(one.process.name, one.process.target, one.path): one for one in asked}.values():
+    warmed: set[str] = set()
+    for one in {_asked_by(one): one for one in asked}.values():
         with wire.Client(one.process.target, one.path, one.requests) as client:
-            client.run(64, seconds=run.warm)
+            client.run(64, calls=len(one.requests))
+            if one.process.target not in warmed:
+                client.run(64, seconds=run.warm)
+            following[_asked_by(one)] = client.following
+        warmed.add(one.process.target)
     samples = interleaved(rounds, asked, measure)
     floors = {(one.floor, one.layout): samples[one] for one in asked if one.server == servers.BARE}
     made = []
@@ -130,6 +139,11 @@ def under_load(run: Run, case: str, asked: Sequence[Asked], rounds: int, *, mess
             measured, beside = tuple(samples[one][name]), tuple(floor[name])
             made.append(Figure(case, f"{one.row}, {one.layout}", one.server, name, unit_, better, measured, beside))
     return made
+
+
+def _asked_by(one: Asked) -> tuple[str, str, bytes, int]:
+    """What tells the requests of a row from others that a server gets."""
+    return one.process.target, one.path, one.requests[0], len(one.requests)
 
 
 def _check(one: Asked, replies: list[bytes]) -> None:

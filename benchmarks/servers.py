@@ -177,7 +177,7 @@ def laid_out(server: Server, layout: str) -> Iterator[None]:
 @dataclass(frozen=True)
 class Load:
     """What one measurement came to. `cpu` is the server's microseconds of CPU a call, `client` the client's share of
-    a core: near 1 it is the client that was measured.
+    a core: near 1 it is the client that was measured. `following` is the request that is next in turn.
     """
 
     per_second: float
@@ -185,6 +185,7 @@ class Load:
     cpu: float
     client: float
     outcome: wire.Outcome
+    following: int = 0
 
 
 def loaded(
@@ -196,9 +197,10 @@ def loaded(
     layout: str = BOTH,
     in_flight: int = 64,
     warm: float = 0.2,
+    first: int = 0,
 ) -> Load:
     """Ask a server as fast as it answers, for so long, after warming up for `warm` seconds."""
-    with laid_out(server, layout), wire.Client(server.target, path, requests) as client:
+    with laid_out(server, layout), wire.Client(server.target, path, requests, first=first) as client:
         client.run(in_flight, seconds=warm)
         before = server.cpu()
         outcome = client.run(in_flight, seconds=seconds)
@@ -209,6 +211,7 @@ def loaded(
         cpu / outcome.calls * 1e6,
         outcome.client_cpu / outcome.seconds,
         outcome,
+        client.following,
     )
 
 

@@ -67,7 +67,10 @@ _Row = tuple[str, tuple[bytes, ...], bytes]
 
 def _served(folder: Path, counts: tuple[int, ...]) -> Iterator[tuple[Path | None, list[_Row]]]:
     """Fixtures, and the rows that are measured with them: name, requests, and what is in the replies."""
-    by_key = {key: tuple(questions.requests(key)) for key in (questions.FIRST, questions.LAST, questions.NONE)}
+    again = questions.AGAIN
+    by_key = {
+        key: tuple(questions.requests(key, count=again)) for key in (questions.FIRST, questions.LAST, questions.NONE)
+    }
     first, last, none = by_key.values()
     reply = questions.REPLY.encode()
     for count in counts:
@@ -77,10 +80,11 @@ def _served(folder: Path, counts: tuple[int, ...]) -> Iterator[tuple[Path | None
             del rows[1]
         if count == REPEATED:
             rows.append((f"{name}, last, one request", last[:1], reply))
-        if count in ASKED_NEW:
-            which, key = ("last", questions.LAST) if count > 1 else ("first", questions.FIRST)
-            rows.append((f"{name}, {which}, {NEW}", tuple(questions.requests(key, count=questions.NEW)), reply))
         yield questions.fixture(folder, count), rows
+        if count in ASKED_NEW:  # by a server of their own, which has been asked nothing else
+            which, key = ("last", questions.LAST) if count > 1 else ("first", questions.FIRST)
+            new = (f"{name}, {which}, {NEW}", tuple(questions.requests(key, count=questions.NEW)), reply)
+            yield questions.fixture(folder, count), [new]
     yield questions.fixture(folder, 100, patterns=10), [("100 rules, 10 bare patterns", last, reply)]
     yield None, [("default reply", none, b"")]
     end = questions.REPLY[-40:].encode()

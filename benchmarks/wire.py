@@ -232,14 +232,20 @@ class Client:
         connections: int = 4,
         metadata: Sequence[tuple[str, str]] = (),
         leave_after: int | None = None,
+        first: int = 0,
     ) -> None:
         self._bodies = [prepared(request) for request in requests]
         self._connections = [_Connection(target, path, metadata, leave_after) for _ in range(connections)]
         self._selector = selectors.DefaultSelector()
         for connection in self._connections:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
-        self._next = 0
+        self._next = first
         self._stays = leave_after != 0
+
+    @property
+    def following(self) -> int:
+        """Which of `requests`, counted on through all laps, is asked next; `first` of another client goes on there."""
+        return self._next
 
     def __enter__(self) -> Client:
         return self
