@@ -43,8 +43,10 @@ _MOST_TIMER = 3600.0  # real seconds: a timer set for longer is set again then
 class Monotonic:
     """The machine's steady time, in seconds."""
 
-    now = staticmethod(time.monotonic)
-    """Seconds from an arbitrary start."""
+    @staticmethod
+    def now() -> float:
+        """Seconds from an arbitrary start."""
+        return time.monotonic()
 
 
 class Wall:
