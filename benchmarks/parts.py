@@ -10,6 +10,7 @@ from collections.abc import Callable
 from emulator import Emulator
 from emulator.call import Call, parsed
 from emulator.engine.choose import choose
+from emulator.engine.lasting import Kept
 from emulator.gates import validation
 from emulator.journal import Entry, masked
 from emulator.replies import tokens
@@ -30,9 +31,11 @@ METADATA = (
 
 def measured(run: Run) -> list[Figure]:
     """us of processor time for a completion that the last of 100 rules answers, all of it and by its larger parts."""
-    emulator = Emulator(str(questions.fixture(run.folder, 100)))
-    emulator._health = Health()
-    emulator.sessions.open()
+    again, emulator = (Emulator(str(questions.fixture(run.folder, 100))) for _ in range(2))
+    emulator.sessions.shared.kept = Kept(most=0)  # each question is new
+    for one in (again, emulator):
+        one._health = Health()
+        one.sessions.open()
     router, session = emulator._routed(), emulator.sessions.default
     requests = itertools.cycle(questions.requests(questions.LAST))
     numbers = itertools.count(1)
@@ -70,6 +73,7 @@ def measured(run: Run) -> list[Figure]:
 
     parts: dict[str, tuple[Callable[[], Call], Callable[[Call], object]]] = {
         "all of it": (call, router.answer),
+        "all of it, for a question that was asked before": (call, again._routed().answer),
         "the request, parsed": (call, parsed),
         "the request, read and held against what the service takes": (asked, validation.check),
         "tokens of the prompt, counted": (checked, counted),
