@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from typing import Any, TypeVar
 
 from ..api import RequestInfo, RpcStatus, pack
@@ -119,57 +119,41 @@ class Router:
 
     def _in_turn(self, call: Call, answer: Iterator[bytes], began: float) -> Iterator[bytes]:
         """The messages of an answer that has nothing to wait for but the client."""
-        task = self._begun(call)
-        try:
-            with closing(answer) as messages:  # type: ignore[type-var]
-                for message in messages:
-                    self._sent(call, message)
-                    yield message
-            call.entry.code, call.entry.whole = "OK", True
-        except GeneratorExit:
-            self._abandoned(call)
-            raise
-        except Exception as failed:
-            raise self._failed(call, failed) from None
-        finally:
-            self._ended(call, began, task)
+        with self._under_way_with(call, began), closing(answer) as messages:  # type: ignore[type-var]
+            for message in messages:
+                self._sent(call, message)
+                yield message
 
     async def _messages(self, call: Call, answer: AsyncIterator[bytes], began: float) -> AsyncIterator[bytes]:
-        task = self._begun(call)
-        try:
+        with self._under_way_with(call, began):
             async with aclosing(answer) as messages:  # type: ignore[type-var]
                 async for message in messages:
                     self._sent(call, message)
                     yield message
-            call.entry.code, call.entry.whole = "OK", True
+
+    @contextmanager
+    def _under_way_with(self, call: Call, began: float) -> Iterator[None]:
+        """The messages of a call are asked for meanwhile, and noted is what became of it."""
+        session, entry = call.session, call.entry
+        told = None if call.quiet else entry
+        self._under_way += 1
+        task = session.enter(told)
+        try:
+            yield
+            entry.code, entry.whole = "OK", True
         except (asyncio.CancelledError, GeneratorExit):
-            self._abandoned(call)
+            late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
+            entry.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            entry.message = "the client's deadline passed" if late else "the client left"
             raise
         except Exception as failed:
             raise self._failed(call, failed) from None
         finally:
-            self._ended(call, began, task)
-
-    def _begun(self, call: Call) -> asyncio.Task[Any] | None:
-        """The messages of such a call begin to be asked for, in the task that is returned."""
-        self._under_way += 1
-        return call.session.enter(None if call.quiet else call.entry)
-
-    @staticmethod
-    def _abandoned(call: Call) -> None:
-        """Nobody asks for the rest of the messages."""
-        late = call.deadline is not None and Monotonic.now() >= call.deadline - 0.01
-        call.entry.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
-        call.entry.message = "the client's deadline passed" if late else "the client left"
-
-    def _ended(self, call: Call, began: float, task: asyncio.Task[Any] | None) -> None:
-        """Such a call is over, whatever became of it."""
-        self._under_way -= 1
-        session, entry = call.session, call.entry
-        session.used = now = Monotonic.now()
-        entry.took = now - began
-        session.leave(None if call.quiet else entry, task)
-        self._tell(call)
+            self._under_way -= 1
+            session.used = now = Monotonic.now()
+            entry.took = now - began
+            session.leave(told, task)
+            self._tell(call)
 
     def _sent(self, call: Call, message: bytes) -> None:
         """Note a message of the reply. Raises RESOURCE_EXHAUSTED for one that is too large."""

@@ -126,7 +126,7 @@ class Server:
             reply = answer if isinstance(answer, bytes) else await _only(call, answer)
         except Status as status:
             await _end(status, call, context)
-        await context.send_initial_metadata(tuple(call.headers))
+        await context.send_initial_metadata(call.headers)
         if call.trailers:
             context.set_trailing_metadata(tuple(call.trailers))
         return reply
@@ -154,39 +154,26 @@ class Server:
         return most
 
     async def _all_but_last(self, call: Call, answer: Iterator[bytes] | AsyncIterator[bytes], context: Any) -> bytes:
-        held: bytes | None = None
-        begun = False
+        written = _Written(call, context)
         try:
             if isinstance(answer, Iterator):
                 with closing(answer) as ready:  # type: ignore[type-var]
                     for message in ready:
-                        if not begun:
-                            begun = True
-                            await context.send_initial_metadata(call.headers)
-                        if call.last:
-                            held = message
-                        else:
-                            await context.write(message)
+                        await written.all_but_last(message)
             else:
                 async with aclosing(answer) as messages:  # type: ignore[type-var]
                     async for message in messages:
-                        if not begun:
-                            begun = True
-                            await context.send_initial_metadata(call.headers)
-                        if call.last:
-                            held = message
-                        else:
-                            await context.write(message)
-            if held is None:
+                        await written.all_but_last(message)
+            if written.held is None:
                 raise _NOTHING
         except Status as status:
-            if held is not None:
-                await context.write(held)
-            await _end(status, call, context, begun)
+            if written.held is not None:
+                await context.write(written.held)
+            await _end(status, call, context, written.begun)
         if call.trailers:
             context.set_trailing_metadata(tuple(call.trailers))
-        assert held is not None
-        return held
+        assert written.held is not None
+        return written.held
 
     def _stream(self, path: str) -> Any:
         async def stream(request: bytes, context: Any) -> None:
@@ -216,18 +203,44 @@ class Server:
             raise
 
     async def _write_all(self, call: Call, context: Any) -> None:
-        begun = False
+        written = _Written(call, context)
         try:
             async with aclosing(messages_of(call, self._answer(call))) as messages:  # type: ignore[type-var]
                 async for message in messages:
-                    if not begun:
-                        begun = True
-                        await context.send_initial_metadata(tuple(call.headers))
-                    await context.write(message)
+                    await written.write(message)
         except Status as status:
-            await _end(status, call, context, begun)
+            await _end(status, call, context, written.begun)
         if call.trailers:
             context.set_trailing_metadata(tuple(call.trailers))
+
+
+class _Written:
+    """What was written of a stream: `begun` when its header was; `held`, the last message, waits for the end."""
+
+    __slots__ = ("_call", "_context", "begun", "held")
+
+    def __init__(self, call: Call, context: Any) -> None:
+        self._call, self._context = call, context
+        self.begun = False
+        self.held: bytes | None = None
+
+    async def write(self, message: bytes) -> None:
+        """Write a message, the header before the first."""
+        await self._begin()
+        await self._context.write(message)
+
+    async def all_but_last(self, message: bytes) -> None:
+        """Write a message, or hold it if it is the last."""
+        if self._call.last:
+            await self._begin()
+            self.held = message
+        else:
+            await self.write(message)
+
+    async def _begin(self) -> None:
+        if not self.begun:
+            self.begun = True
+            await self._context.send_initial_metadata(self._call.headers)
 
 
 class _Completion:
@@ -312,5 +325,5 @@ async def _end(status: Status, call: Call, context: Any, begun: bool = False) ->
     """End the RPC with `status`; abort raises, so nothing after it runs."""
     drop_if_asked(call)
     if not begun:
-        await context.send_initial_metadata(tuple(call.headers))
+        await context.send_initial_metadata(call.headers)
     await context.abort(_CODES[int(status.code)], status.message, tuple(status.trailers.items()))

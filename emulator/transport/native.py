@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from ..addresses import listening
 from ..api import METHODS
-from .http2.connection import Connection, Serving
+from .http2.calls import Calls, Serving
+from .http2.connection import Connection
 from .http2.request import Kind
 from .limits import Answering, Pausing
 
@@ -100,7 +101,7 @@ class Server:
         await _at_most(_LONGEST_END, emptied)
 
     @property
-    def _connections(self) -> list[Connection]:
+    def _connections(self) -> list[Calls]:
         return [*self._plain.connections, *self._secure.connections]
 
 

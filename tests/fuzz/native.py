@@ -19,7 +19,8 @@ from emulator.call import Answer, Call
 from emulator.errors import Code, Status
 from emulator.transport import wire
 from emulator.transport.http2 import frames, hpack
-from emulator.transport.http2.connection import Connection, Serving
+from emulator.transport.http2.calls import Serving
+from emulator.transport.http2.connection import Connection
 from emulator.transport.http2.request import Kind
 
 from .target import Target

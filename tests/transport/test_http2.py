@@ -29,6 +29,7 @@ from robustness.frames import (
 
 from emulator.call import Answer, Call
 from emulator.errors import Code, Status
+from emulator.transport.http2 import calls, connection
 from emulator.transport.http2.frames import Error
 
 from .peer import (
@@ -73,7 +74,9 @@ async def each(messages: list[bytes]) -> AsyncIterator[bytes]:
 
 def bounded(monkeypatch: pytest.MonkeyPatch, **bounds: int) -> None:
     for name, value in bounds.items():
-        monkeypatch.setattr(f"emulator.transport.http2.connection.{name}", value)
+        for room in (calls, connection):
+            if hasattr(room, name):
+                monkeypatch.setattr(room, name, value)
 
 
 # -- calls

@@ -19,7 +19,7 @@ from .frames import DATA, HEAD, HEAD_AND_PREFIX, PREFIX, Error
 from .request import Kind, Request
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .calls import Calls
 
 STOPPED = Status(Code.UNAVAILABLE, "Cancelling all calls")  # as gRPC's core words it
 LATE = Status(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
@@ -63,7 +63,7 @@ class Stream:
         "why",
     )
 
-    def __init__(self, connection: Connection, number: int, request: Request) -> None:
+    def __init__(self, connection: Calls, number: int, request: Request) -> None:
         self.connection, self.number, self.request = connection, number, request
         self.call: Call | None = None
         self.closed = False  # nothing more may be sent
