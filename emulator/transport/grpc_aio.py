@@ -226,21 +226,22 @@ class _Written:
 
     async def write(self, message: bytes) -> None:
         """Write a message, the header before the first."""
-        await self._begin()
+        if not self.begun:
+            await self._begin()
         await self._context.write(message)
 
     async def all_but_last(self, message: bytes) -> None:
         """Write a message, or hold it if it is the last."""
         if self._call.last:
-            await self._begin()
+            if not self.begun:
+                await self._begin()
             self.held = message
         else:
             await self.write(message)
 
     async def _begin(self) -> None:
-        if not self.begun:
-            self.begun = True
-            await self._context.send_initial_metadata(self._call.headers)
+        self.begun = True
+        await self._context.send_initial_metadata(self._call.headers)
 
 
 class _Completion:
