@@ -276,13 +276,13 @@ class Operations:
             raise Status(Code.FAILED_PRECONDITION, text)
         if stage.at is not None:
             record.own().skew += stage.at - age
-            if record.timeline.ends is not None:
-                self._ends.ended(record, record.created + record.timeline.ends - record.more.skew, len(self))
         elif stage.poll is not None:
             record.count(stage.poll, age)
-            moment = record.moment(now)
-            if moment.done:
-                self._over(record, moment)
+        moment = record.moment(now)
+        if moment.done:
+            self._over(record, moment)
+        elif stage.at is not None and record.timeline.ends is not None:
+            self._ends.ended(record, record.created + record.timeline.ends - record.more.skew, len(self))
         return record
 
     def _pending(self, operation_id: str) -> tuple[Record, int]:
@@ -311,13 +311,8 @@ class Operations:
         self._ends.ended(record, min(since, self._clock.now()), len(self))
 
     def put_back(self) -> None:
-        """The clock was put back: what a Get or somebody's hand has ended is done all the same."""
-        now = self._clock.now()
-        for record in self._records.values():
-            if record.polls or record.more.ended is not None:
-                moment = record.moment(now)
-                if moment.done:
-                    self._over(record, moment)
+        """The clock was put back, or they were restored: what is done is done all the same."""
+        self._ends.again(self._records.values(), self._clock.now())
 
     # -- as data
 
@@ -385,6 +380,7 @@ class Operations:
         self.clear()
         for record in records:
             self._add(record)
+        self.put_back()
 
     def load(self, stored: Iterable[StoredOperation]) -> None:
         """`checked` and `put` in one: where it raises ValueError, what there was stays."""
@@ -432,8 +428,6 @@ class Operations:
         self._weigh(record, 1)
         self._tasks.update((id_, record.id) for id_ in (record.task_id, record.dataset_id) if id_)
         self._ends.expect(record, len(self))
-        if record.polls or record.more.ended is not None or record.more.skew:  # it was restored
-            self._expect_again(record)
 
     def _weigh(self, record: Record, more: int) -> None:
         """So many more operations have the reply of that one, which is kept once."""
@@ -447,14 +441,6 @@ class Operations:
             self._long[kept] = kept, after
         else:
             self._long.pop(kept, None)
-
-    def _expect_again(self, record: Record) -> None:
-        now, more = self._clock.now(), record.more
-        moment = more.ended or record.timeline.at(record.age(now), record.polls, dict(more.polled))
-        if moment.done:
-            self._over(record, moment)
-        elif record.timeline.ends is not None:
-            self._ends.ended(record, record.created + record.timeline.ends - more.skew, len(self))
 
     def _forget(self, operation_id: str) -> None:
         record = self._records.pop(operation_id, None)

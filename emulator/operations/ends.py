@@ -7,7 +7,7 @@ whether its operation is kept, and done, is looked at when its turn comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 
 from .record import Record
@@ -39,8 +39,31 @@ class Ends:
         self._numbered += 1
         heappush(self._told, (instant, self._numbered, record))
         if len(self._told) > 2 * kept + 64:
-            self._told = [one for one in self._told if self._kept(one[2])]
-            heapify(self._told)
+            soonest = {one[2].id: one for one in sorted(self._told, reverse=True) if self._kept(one[2])}
+            self._told = sorted(soonest.values())
+
+    def again(self, records: Iterable[Record], now: int) -> None:
+        """Begin anew with these, which the clock or a restore has put to the instant `now`: what is done already may
+        have been told of at a later one, or have begun then.
+        """
+        self.clear()
+        for record in records:
+            ends, more = record.timeline.ends, record.more
+            if ends is not None:
+                self._due.append(record)
+            if not (record.polls or more.ended is not None or more.skew or record.created > now):
+                continue  # its timeline says it all
+            moment = record.moment(now)
+            if moment.done:
+                self._claim(record, min(record.changed(moment), now))
+            elif ends is not None and more.skew:
+                self._claim(record, record.created + ends - more.skew)
+        heapify(self._due)
+        heapify(self._told)
+
+    def _claim(self, record: Record, instant: int) -> None:
+        self._numbered += 1
+        self._told.append((instant, self._numbered, record))
 
     def first(self, now: int) -> Record | None:
         """That which has been done the longest at the instant `now`; None where none is done."""

@@ -98,8 +98,8 @@ class Timeline(Struct, frozen=True, gc=False):
         """The moment at `age` nanoseconds and after `polls` Gets; `polled` tells the age at which those Gets came
         that a stage waits for.
         """
-        moment = Moment()
-        for reached, i in self._reached_by(age, polls, polled):
+        moment, found = Moment(), self._reached_by(age, polls, polled)
+        for n, (reached, i) in enumerate(found):
             if moment.done:
                 break
             stage = self.stages[i]
@@ -109,7 +109,8 @@ class Timeline(Struct, frozen=True, gc=False):
                 completed = total
             since = max(reached, moment.since)
             if not stage.done:
-                completed, since = self._progress(i, age, total, completed, since)
+                until = found[n + 1][0] if n + 1 < len(found) else age  # what comes next leaves it as it was then
+                completed, since = self._progress(i, until, total, completed, since)
             moment = Moment(stage.status, stage.done, stage.error, total, completed, since)
         return moment
 

@@ -127,7 +127,7 @@ class Times(RuleBasedStateMachine):
             told.append((n, at))
             step[n] += 1
         if step[n] < len(waits) and waits[step[n]] is not None:
-            heappush(queue, (waits[step[n]], arrived, n))
+            heappush(queue, (waits[step[n]], arrived + 1, n))  # behind all who wait already
         return arrived + 1
 
     def settle(self) -> list[tuple[int, int]]:

@@ -88,11 +88,15 @@ def test_progress_and_the_last_change_never_go_back(life: Timeline, ages: list[i
         assert after.completed <= after.total
 
 
-@given(lives(), AGES, st.lists(st.integers(0, 5), min_size=12, max_size=12).map(sorted))
-def test_what_is_done_stays_as_it_is(life: Timeline, ages: list[int], polls: list[int]) -> None:
+@given(lives(), AGES, st.lists(st.integers(0, 5), min_size=12, max_size=12).map(sorted), st.integers(0, 5))
+def test_what_is_done_stays_as_it_is(life: Timeline, ages: list[int], polls: list[int], failing: int) -> None:
+    if failing:
+        life = Timeline((Stage(poll=failing, status="FAILED", done=True, error=LOST), *life.stages))
     over: Moment | None = None
+    polled: dict[int, int] = {}
     for age, n in zip(ages, polls, strict=False):
-        moment = life.at(age, n, {})
+        polled |= {poll: age for poll in range(n + 1) if poll not in polled}
+        moment = life.at(age, n, polled)
         assert over is None or moment == over
         over = moment if moment.done else None
 
@@ -224,6 +228,17 @@ def test_at_poll_fails_it_at_that_get_whatever_its_age() -> None:
     assert not life.at(0, 1, {}).done
     end = life.at(0, 2, {2: 0})
     assert (end.status, end.done, failure(end, {}).message) == ("FAILED", True, "нет")
+
+
+def test_a_batch_that_a_get_has_ended_gets_no_further() -> None:
+    stages = [
+        {"at": 0, "status": "IN_PROGRESS", "total_batches": 10},
+        {"at": "10s", "status": "COMPLETED", "done": True},
+    ]
+    life = timeline("completion_batch", timeline=stages, at_poll=1, error="INTERNAL")
+    for age in seconds(4, 5, 9, 10, 10**6):
+        moment = life.at(age, 1, {1: 4 * SECOND})
+        assert (moment.status, moment.completed, moment.total, moment.since) == ("FAILED", 4, 10, 4 * SECOND)
 
 
 def test_at_poll_does_not_undo_what_has_completed_before() -> None:

@@ -834,3 +834,15 @@ def test_what_was_ended_by_hand_makes_room_also_where_the_clock_was_put_back_sin
     control.do("FinishOperation", operation_id=first)
     control.do("Reset", parts=["CLOCK"])
     assert client.call(ASYNC, asking("?")).only.id != first
+
+
+def test_what_was_stepped_to_its_end_makes_room_also_where_the_clock_was_put_back_to_before_it_began(
+    serve: Serve, connect: Connect
+) -> None:
+    client = connect(serve(frozen=True, now=NOON, max_operations=1))
+    control = Controller(client)
+    control.advance(0.5)
+    first = client.call(ASYNC, asking("?")).only.id
+    assert control.do("StepOperation", operation_id=first).done
+    control.do("Reset", parts=["CLOCK"])
+    assert client.call(ASYNC, asking("?")).only.id != first
