@@ -122,8 +122,6 @@ def _quoted(text: Any) -> str:
 
 def paste(subject: Subject) -> str:
     """A rule, as YAML, that would match this request."""
-    import yaml
-
     rule: dict[str, Any] = {}
     when: dict[str, Any] = {}
     reply: dict[str, Any]
@@ -149,7 +147,24 @@ def paste(subject: Subject) -> str:
         rule["reply"] = reply
     else:
         rule["operation"] = {"done_after": "5s"}
-    return str(yaml.safe_dump({"rules": [rule]}, allow_unicode=True, sort_keys=False, width=100))
+    return _yaml({"rules": [rule]})
+
+
+def _yaml(data: Any) -> str:
+    """Plain data as YAML for people, which loads as it was: breaks that aren't newlines are written as escapes, since
+    PyYAML would fold them.
+    """
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def represented(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        escaped = any(mark in text for mark in "\x85\u2028\u2029")
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if escaped else None)
+
+    Dumper.add_representer(str, represented)
+    return str(yaml.dump(data, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=100))
 
 
 def _measure(subject: Subject) -> dict[str, Any]:

@@ -69,7 +69,9 @@ class Timeline(Struct, frozen=True, gc=False):
         return min((stage.at for stage in self.stages if stage.done and stage.at is not None), default=None)
 
     def failing(self, error: ScriptedStatus) -> Timeline:
-        """The same life with another end: where it would complete, it fails."""
+        """The same life with another end: where it would complete, it fails. What a stage does not say to be done by
+        then isn't.
+        """
         stages = (
             s if s.status != "COMPLETED" else replace(s, status="FAILED", done=True, error=error) for s in self.stages
         )
