@@ -35,6 +35,7 @@ MOST_LEFT = 200
 """Calls that are left on four connections before there are new ones, as a server may end one that resets too many."""
 SETTLED = 20.0
 """Seconds within which what calls and connections held is to be given back when they are over."""
+_MOMENT = 0.05
 
 _START = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
 _GET = "/yandex.cloud.operation.OperationService/Get"
@@ -197,15 +198,15 @@ def _settled(run: Run, server: Any, expected: Held | None) -> Held:
     until = time.monotonic() + SETTLED
     while True:
         info = METHODS[_INFO].output.FromString(servers.checked(server.target, _INFO, b"")[0])
-        held = _held(server)
+        time.sleep(_MOMENT)  # the connection that asked has its end behind it
+        connected, held = _connections(server), _held(server)
         idle = info.open_calls <= 1  # this one
-        if idle and (expected is None or held.descriptors <= expected.descriptors) and not _connections(server):
+        if idle and not connected and (expected is None or held.descriptors <= expected.descriptors):
             return held
         if time.monotonic() > until:
             if not idle:
                 run.fail(f"soak: {server.name}: {info.open_calls} calls never ended")
             return held
-        time.sleep(0.05)
 
 
 def _held(server: Any) -> Held:
