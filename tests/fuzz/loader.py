@@ -158,7 +158,7 @@ def mutate(data: bytes, r: Random) -> bytes:
             said = yaml.safe_load(given)
             changed = mutations.tree(said, r, _WORDS, _pool())
             return yaml.safe_dump(changed, allow_unicode=True, sort_keys=False).encode("utf-8", "replace")
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError, AttributeError):
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError, AttributeError, OverflowError, LookupError):
             pass
     if r.random() < 0.9:
         return mutations.lines(given, r, _WORDS).encode("utf-8", "replace")
