@@ -69,12 +69,14 @@ class Timeline(Struct, frozen=True, gc=False):
         return min((stage.at for stage in self.stages if stage.done and stage.at is not None), default=None)
 
     def failing(self, error: ScriptedStatus) -> Timeline:
-        """The same life with another end: where it would complete, it fails. What a stage does not say to be done by
-        then isn't.
-        """
-        stages = (
-            s if s.status != "COMPLETED" else replace(s, status="FAILED", done=True, error=error) for s in self.stages
-        )
+        """The same life with another end: where it would complete, it fails, as far along as it would have been."""
+        total, stages = 0, []
+        for stage in self.stages:
+            total = total if stage.total is None else stage.total
+            if stage.status == "COMPLETED":
+                completed = total if stage.completed is None else stage.completed
+                stage = replace(stage, status="FAILED", done=True, error=error, completed=completed)
+            stages.append(stage)
         return Timeline(tuple(stages), self.faults, self.given)
 
     def at_first_get(self) -> Timeline:

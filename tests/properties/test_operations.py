@@ -407,3 +407,22 @@ def test_where_the_clock_was_put_back_what_is_done_still_makes_room(acts: list[t
         for record in operations:
             message = operations.message(record)
             assert message.done == (message.WhichOneof("result") is not None)
+
+
+def test_claims_do_not_pile_up_where_the_clock_is_put_back_or_an_operation_stepped_again_and_again() -> None:
+    clock = Clock(BEGAN, frozen=True)
+    operations = Operations(clock, 3)
+    stages = [Stage(at=n * SECOND, status="PENDING") for n in range(1, 200)]
+    timeline = Timeline((*stages, Stage(at=200 * SECOND, status="COMPLETED", done=True)))
+    for id_ in ("d7q1", "d7q2"):
+        play = Play("", final=lambda: None, timeline=timeline)
+        operations.begin(id_, "completion_batch", BEGAN, "aje1", play)
+    operations.finish("d7q1")
+    for _ in range(200):
+        operations.step("d7q2")
+        operations.put_back()
+        assert len(operations._ends._told) <= 2
+    operations.begin("d7q3", "completion_batch", BEGAN, "aje1", Play("", final=lambda: None, timeline=timeline))
+    for _ in range(199):
+        operations.step("d7q3")
+        assert len(operations._ends._told) <= 2 * 3 + 65
