@@ -8,9 +8,11 @@ the emulator keeps up to a bound, its journal and operations that are done, is f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +33,6 @@ GROWTH = 1.03
 """How much more memory the last third of the laps may hold than the first third after warming up, by their medians."""
 SLACK = 4e6
 """Bytes it may differ by in any case, as heaps do."""
-MORE_THREADS = 2
-"""Threads that may have come meanwhile: gRPC's core has a pool, which gets one more where none of them was free."""
 MOST_LEFT = 200
 """Calls that are left on four connections before there are new ones, as a server may end one that resets too many."""
 SETTLED = 20.0
@@ -108,11 +108,16 @@ def measured(run: Run) -> list[Figure]:
 
 @dataclass(frozen=True)
 class Held:
-    """What a server holds when nothing is under way: bytes of memory, open descriptors, threads."""
+    """What a server holds when nothing is under way: bytes of memory, open descriptors, threads, by name as well."""
 
     resident: int
     descriptors: int
-    threads: int
+    names: Counter[str]
+
+    @property
+    def threads(self) -> int:
+        """How many threads there are."""
+        return sum(self.names.values())
 
 
 def _soaked(run: Run, server: Any) -> list[Figure]:
@@ -140,21 +145,21 @@ def _told(run: Run, server: Any, after: list[Held], made: int, seconds: float) -
     if resident[1] > max(resident[0] * GROWTH, resident[0] + SLACK):
         run.fail(f"soak: {server.name}: memory grew from {resident[0] / 1e6:.1f} to {resident[1] / 1e6:.1f} MB")
 
-    def least(what: str, more: int = 0) -> tuple[float, float]:
-        """At the end, and before: one that is on its way out is not counted. It fails if there are over `more` more."""
+    def least(what: str, new: str = "") -> tuple[float, float]:
+        """At the end, and before: one that is on its way out is not counted. `new` names those that came."""
         now, before = (min(getattr(held, what) for held in some) for some in (last, first))
-        if now > before + more:
-            run.fail(f"soak: {server.name}: {before} {what} became {now}")
+        if now > before:
+            run.fail(f"soak: {server.name}: {before} {what} became {now}{new}")
         return now, before
 
     def figure(row: str, measure: str, unit: str, value: float, before: float, better: str = LESS) -> Figure:
         return Figure("soak", row, server.name, measure, unit, better, (value,), (before,) if before else ())
 
-    row = f"{made:,} calls"
+    row, came = f"{made:,} calls", ", ".join((after[-1].names - after[0].names).elements())
     return [
         figure(row, "resident", "MB", resident[1] / 1e6, resident[0] / 1e6),
         figure(row, "descriptors", "", *least("descriptors")),
-        figure(row, "threads", "", *least("threads", MORE_THREADS)),
+        figure(row, "threads", "", *least("threads", f": {came}" if came else "")),
         figure(row, "throughput", "calls/s", made / seconds, 0, MORE),
     ]
 
@@ -213,7 +218,11 @@ def _settled(run: Run, server: Any, expected: Held | None) -> Held:
 
 def _held(server: Any) -> Held:
     of = Path(f"/proc/{server.process.pid}")
-    return Held(server.resident(), len(os.listdir(of / "fd")), len(os.listdir(of / "task")))
+    names: Counter[str] = Counter()
+    for thread in os.listdir(of / "task"):
+        with contextlib.suppress(OSError):  # it has ended since
+            names[(of / "task" / thread / "comm").read_text().strip()] += 1
+    return Held(server.resident(), len(os.listdir(of / "fd")), names)
 
 
 def _connections(server: Any) -> int:
